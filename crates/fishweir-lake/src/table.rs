@@ -1,0 +1,569 @@
+//! One Delta table: how rows enter, are replaced and leave.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use fishweir_events::Interval;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use url::Url;
+
+use crate::error::LakeError;
+use crate::files::{DataFile, FileWriter, fit, read_stats, stats_json};
+
+/// What a table is.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Name and folder.
+    pub name: String,
+    /// Columns; integers signed, times microseconds UTC.
+    pub schema: SchemaRef,
+    /// Column that intervals refer to.
+    pub time_column: Option<String>,
+}
+
+/// New rows of a replace.
+pub type BatchStream<'a> =
+    BoxStream<'a, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
+
+/// Identity of a write, so that it happens once: the same `app` never commits the same or a
+/// smaller `version` again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Who writes.
+    pub app: String,
+    /// How far this writer has come.
+    pub version: i64,
+}
+
+/// Outcome of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The rows are in the table now.
+    Added,
+    /// The same write was committed before; nothing changed.
+    AlreadyThere,
+}
+
+/// Rows that a replace, delete or compaction moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Rows taken out.
+    pub rows_removed: i64,
+    /// Rows put in.
+    pub rows_added: i64,
+    /// Files taken out.
+    pub files_removed: usize,
+    /// Bytes taken out.
+    pub bytes_removed: i64,
+}
+
+/// An open table at its latest known version.
+#[derive(Debug)]
+pub struct Table {
+    name: String,
+    delta: DeltaTable,
+    schema: SchemaRef,
+    time_column: Option<String>,
+}
+
+const TIME_COLUMN_KEY: &str = "fishweir.timeColumn";
+const TRIES_MAX: usize = 20;
+const COMMIT_RETRIES: usize = 50;
+const CHECKPOINT_EVERY: &str = "50";
+
+impl Table {
+    pub(crate) async fn open_or_create(
+        builder: DeltaTableBuilder,
+        spec: &TableSpec,
+    ) -> Result<Self, LakeError> {
+        let delta = builder.build().map_err(LakeError::delta(&spec.name))?;
+        let mut table = Self {
+            name: spec.name.clone(),
+            delta,
+            schema: stored_schema(&spec.schema),
+            time_column: spec.time_column.clone(),
+        };
+        match table.delta.load().await {
+            Ok(()) => {}
+            Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => {
+                table.create().await?;
+            }
+            Err(e) => return Err(LakeError::delta(&spec.name)(e)),
+        }
+        table.check_schema()?;
+        Ok(table)
+    }
+
+    pub(crate) async fn open_existing(
+        builder: DeltaTableBuilder,
+        name: &str,
+    ) -> Result<Option<Self>, LakeError> {
+        let mut delta = builder.build().map_err(LakeError::delta(name))?;
+        match delta.load().await {
+            Ok(()) => {}
+            Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(LakeError::delta(name)(e)),
+        }
+        let state = delta.snapshot().map_err(LakeError::delta(name))?;
+        let schema = state.snapshot().arrow_schema();
+        let time_column = state.metadata().configuration().get(TIME_COLUMN_KEY).cloned();
+        Ok(Some(Self { name: name.to_owned(), delta, schema, time_column }))
+    }
+
+    async fn create(&mut self) -> Result<(), LakeError> {
+        use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+        let bad = LakeError::rows(&self.name);
+        let columns: StructType = self.schema.as_ref().try_into_kernel().map_err(bad)?;
+        let mut settings = vec![
+            ("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_EVERY.to_owned())),
+            ("delta.dataSkippingStatsColumns".to_owned(), Some(self.time_column.clone().unwrap_or_default())),
+        ];
+        if let Some(column) = &self.time_column {
+            settings.push((TIME_COLUMN_KEY.to_owned(), Some(column.clone())));
+        } else {
+            settings.pop();
+        }
+        let created = CreateBuilder::new()
+            .with_log_store(self.delta.log_store())
+            .with_table_name(&self.name)
+            .with_columns(columns.fields().cloned())
+            .with_configuration(settings)
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::Ignore)
+            .await;
+        if let Err(e) = created {
+            // WHY: another process may have created the table in the same moment.
+            self.delta.load().await.map_err(|_| LakeError::delta(&self.name)(e))?;
+            return Ok(());
+        }
+        self.delta.load().await.map_err(LakeError::delta(&self.name))
+    }
+
+    fn check_schema(&self) -> Result<(), LakeError> {
+        let stored = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        let stored = stored.snapshot().arrow_schema();
+        for field in self.schema.fields() {
+            let same = stored.field_with_name(field.name()).is_ok_and(|f| f.data_type() == field.data_type());
+            if !same {
+                return Err(LakeError::Rows {
+                    table: self.name.clone(),
+                    cause: format!(
+                        "the stored table has no column `{}` of type {}; it was made by another version",
+                        field.name(),
+                        field.data_type()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the stored columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Returns the column that intervals refer to.
+    #[must_use]
+    pub fn time_column(&self) -> Option<&str> {
+        self.time_column.as_deref()
+    }
+
+    /// Returns the location of the table.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        self.delta.table_url()
+    }
+
+    /// Returns the version of the log this handle has read.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.delta.version().and_then(|v| i64::try_from(v).ok()).unwrap_or(-1)
+    }
+
+    /// Reads what others committed since.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub async fn refresh(&mut self) -> Result<(), LakeError> {
+        self.delta.update_state().await.map_err(LakeError::delta(&self.name))
+    }
+
+    /// Returns the data files of this version.
+    ///
+    /// # Errors
+    /// A table that was never loaded.
+    pub fn files(&self) -> Result<Vec<DataFile>, LakeError> {
+        let state = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        let log = state.log_data();
+        let files = log.iter().map(|f| {
+            let (rows, time) = read_stats(f.stats().as_deref(), self.time_column());
+            DataFile { path: f.path().into_owned(), size_bytes: f.size(), rows, time }
+        });
+        Ok(files.collect())
+    }
+
+    /// Returns how far a writer has come, `None` when it never wrote.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub async fn committed(&self, app: &str) -> Result<Option<i64>, LakeError> {
+        let state = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        state
+            .transaction_version(self.delta.log_store().as_ref(), app)
+            .await
+            .map_err(LakeError::delta(&self.name))
+    }
+
+    /// Adds rows once.
+    ///
+    /// # Errors
+    /// Rows that do not fit, or storage that fails; then nothing was added.
+    pub async fn append(&mut self, batches: &[RecordBatch], commit: &Commit) -> Result<Append, LakeError> {
+        if self.committed(&commit.app).await?.is_some_and(|v| v >= commit.version) {
+            return Ok(Append::AlreadyThere);
+        }
+        let mut writer = self.writer();
+        for batch in batches {
+            writer.write(batch).await?;
+        }
+        let files = writer.finish().await?;
+        for _ in 0..TRIES_MAX {
+            let actions = files.iter().map(|f| self.add(f, true)).collect();
+            match self.commit(actions, Some(commit), SaveMode::Append).await {
+                Ok(()) => return Ok(Append::Added),
+                Err(e) if is_conflict(&e) => {
+                    self.refresh().await?;
+                    if self.committed(&commit.app).await?.is_some_and(|v| v >= commit.version) {
+                        self.discard(&files).await;
+                        return Ok(Append::AlreadyThere);
+                    }
+                }
+                Err(e) => return Err(LakeError::delta(&self.name)(e)),
+            }
+        }
+        Err(LakeError::Contended { table: self.name.clone(), tries: TRIES_MAX })
+    }
+
+    /// Puts new rows in the place of all rows inside the intervals, in one atomic step.
+    ///
+    /// New rows must lie inside the intervals; doing the same replace again changes nothing.
+    ///
+    /// # Errors
+    /// A failing source, rows that do not fit or lie outside, or storage that fails; then the
+    /// table is unchanged.
+    pub async fn replace(
+        &mut self,
+        ranges: &[Interval],
+        mut rows: BatchStream<'_>,
+    ) -> Result<Change, LakeError> {
+        let mut writer = self.writer();
+        while let Some(batch) = rows.next().await {
+            let batch = batch
+                .map_err(|cause| LakeError::Source { table: self.name.clone(), cause })?;
+            let batch = fit(&self.name, &batch, &self.schema)?;
+            self.check_inside(&batch, ranges)?;
+            writer.write(&batch).await?;
+        }
+        let fresh = writer.finish().await?;
+        self.swap(ranges, &fresh).await
+    }
+
+    /// Removes all rows inside the intervals, and the files that held only such rows from storage.
+    ///
+    /// # Errors
+    /// Storage that fails; then either all or none of the rows are gone.
+    pub async fn delete(&mut self, ranges: &[Interval]) -> Result<Change, LakeError> {
+        self.refresh().await?;
+        self.swap(ranges, &[]).await
+    }
+
+    async fn swap(&mut self, ranges: &[Interval], fresh: &[DataFile]) -> Result<Change, LakeError> {
+        for _ in 0..TRIES_MAX {
+            let mut actions: Vec<Action> = fresh.iter().map(|f| self.add(f, true)).collect();
+            let mut change =
+                Change { rows_added: fresh.iter().map(|f| f.rows).sum(), ..Change::default() };
+            let mut rewritten: Vec<DataFile> = Vec::new();
+            let mut gone = Vec::new();
+            for file in self.files()?.into_iter().filter(|f| meets(f, ranges)) {
+                if !inside(&file, ranges) {
+                    let kept = self.rewrite_outside(&file, ranges).await?;
+                    change.rows_removed -= kept.iter().map(|f| f.rows).sum::<i64>();
+                    actions.extend(kept.iter().map(|f| self.add(f, true)));
+                    rewritten.extend(kept);
+                }
+                change.rows_removed += file.rows;
+                change.files_removed += 1;
+                change.bytes_removed += file.size_bytes;
+                actions.push(Action::Remove(self.remove(&file)));
+                gone.push(file);
+            }
+            if actions.is_empty() {
+                return Ok(change);
+            }
+            let app = "replace".to_owned();
+            let version = self.committed(&app).await?.unwrap_or(0) + 1;
+            match self.commit(actions, Some(&Commit { app, version }), SaveMode::Overwrite).await {
+                Ok(()) => {
+                    self.discard(&gone).await;
+                    return Ok(change);
+                }
+                Err(e) if is_conflict(&e) => {
+                    self.discard(&rewritten).await;
+                    self.refresh().await?;
+                }
+                Err(e) => return Err(LakeError::delta(&self.name)(e)),
+            }
+        }
+        Err(LakeError::Contended { table: self.name.clone(), tries: TRIES_MAX })
+    }
+
+    /// Merges small files into larger ones without changing any row.
+    ///
+    /// # Errors
+    /// Storage that fails; the table is unchanged then.
+    pub async fn compact(&mut self, small_bytes: i64) -> Result<Change, LakeError> {
+        self.refresh().await?;
+        let mut small: Vec<_> =
+            self.files()?.into_iter().filter(|f| f.size_bytes < small_bytes).collect();
+        if small.len() < 2 {
+            return Ok(Change::default());
+        }
+        small.sort_by_key(|f| f.time.map_or(i64::MIN, |t| t.min_us));
+        let mut writer = self.writer();
+        for file in &small {
+            for batch in self.read_file(file).await? {
+                writer.write(&batch).await?;
+            }
+        }
+        let merged = writer.finish().await?;
+        let mut actions: Vec<Action> = merged.iter().map(|f| self.add(f, false)).collect();
+        for file in &small {
+            let remove = Remove { data_change: false, ..self.remove(file) };
+            actions.push(Action::Remove(remove));
+        }
+        match self.commit(actions, None, SaveMode::Overwrite).await {
+            Ok(()) => {}
+            Err(e) if is_conflict(&e) => {
+                // Somebody replaced one of the files meanwhile: compaction can wait.
+                self.discard(&merged).await;
+                self.refresh().await?;
+                return Ok(Change::default());
+            }
+            Err(e) => return Err(LakeError::delta(&self.name)(e)),
+        }
+        self.discard(&small).await;
+        Ok(Change {
+            rows_removed: small.iter().map(|f| f.rows).sum(),
+            rows_added: merged.iter().map(|f| f.rows).sum(),
+            files_removed: small.len(),
+            bytes_removed: small.iter().map(|f| f.size_bytes).sum(),
+        })
+    }
+
+    /// Removes files that the log dropped but a crash left in storage; returns how many.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub async fn sweep(&self) -> Result<usize, LakeError> {
+        let state = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        let store = self.delta.log_store();
+        let dead: Vec<String> = state
+            .all_tombstones(store.as_ref())
+            .map_ok(|t| t.path().to_string())
+            .try_collect()
+            .await
+            .map_err(LakeError::delta(&self.name))?;
+        let mut swept = 0;
+        for path in dead {
+            if self.store().delete(&Path::from(path.as_str())).await.is_ok() {
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Returns the rows of one file, in the table's columns and types.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let got = self.store().get(&Path::from(file.path.as_str())).await;
+        let bytes = got.map_err(LakeError::store(&self.name, &file.path))?.bytes().await;
+        let bytes = bytes.map_err(LakeError::store(&self.name, &file.path))?;
+        let bad = LakeError::parquet(&self.name, &file.path);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(&bad)?;
+        let reader = reader.with_batch_size(READ_ROWS).build().map_err(&bad)?;
+        let mut out = Vec::new();
+        for batch in reader {
+            out.push(fit(&self.name, &batch.map_err(LakeError::rows(&self.name))?, &self.schema)?);
+        }
+        Ok(out)
+    }
+
+    async fn rewrite_outside(&self, file: &DataFile, ranges: &[Interval]) -> Result<Vec<DataFile>, LakeError> {
+        let mut writer = self.writer();
+        for batch in self.read_file(file).await? {
+            let mask = self.inside_mask(&batch, ranges)?;
+            let outside = arrow::compute::not(&mask).map_err(LakeError::rows(&self.name))?;
+            let kept = filter_record_batch(&batch, &outside).map_err(LakeError::rows(&self.name))?;
+            writer.write(&kept).await?;
+        }
+        writer.finish().await
+    }
+
+    fn inside_mask(&self, batch: &RecordBatch, ranges: &[Interval]) -> Result<BooleanArray, LakeError> {
+        let column = self.time_column.as_deref().and_then(|c| batch.column_by_name(c));
+        let column = column.ok_or_else(|| LakeError::Rows {
+            table: self.name.clone(),
+            cause: "the table has no time column, so no interval of it can be replaced".to_owned(),
+        })?;
+        let times = column.as_primitive::<TimestampMicrosecondType>();
+        Ok(times.iter().map(|t| Some(t.is_some_and(|t| within(t, ranges)))).collect())
+    }
+
+    fn check_inside(&self, batch: &RecordBatch, ranges: &[Interval]) -> Result<(), LakeError> {
+        let mask = self.inside_mask(batch, ranges)?;
+        if mask.true_count() == batch.num_rows() {
+            return Ok(());
+        }
+        Err(LakeError::Rows {
+            table: self.name.clone(),
+            cause: "a new row lies outside the replaced interval".to_owned(),
+        })
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        self.delta.object_store()
+    }
+
+    fn writer(&self) -> FileWriter {
+        let schema = Arc::clone(&self.schema);
+        FileWriter::new(&self.name, self.store(), schema, self.time_column.clone())
+    }
+
+    // Files of a commit that did not happen, or that the log no longer names, are only waste.
+    async fn discard(&self, files: &[DataFile]) {
+        for f in files {
+            let _ = self.store().delete(&Path::from(f.path.as_str())).await;
+        }
+    }
+
+    fn add(&self, f: &DataFile, data_change: bool) -> Action {
+        Action::Add(Add {
+            path: f.path.clone(),
+            partition_values: std::collections::HashMap::new(),
+            size: f.size_bytes,
+            modification_time: 0,
+            data_change,
+            stats: Some(stats_json(f, self.time_column())),
+            tags: None,
+            deletion_vector: None,
+            base_row_id: None,
+            default_row_commit_version: None,
+            clustering_provider: None,
+        })
+    }
+
+    fn remove(&self, f: &DataFile) -> Remove {
+        Remove {
+            path: f.path.clone(),
+            data_change: true,
+            deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(std::collections::HashMap::new()),
+            size: Some(f.size_bytes),
+            tags: None,
+            deletion_vector: None,
+            base_row_id: None,
+            default_row_commit_version: None,
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        actions: Vec<Action>,
+        commit: Option<&Commit>,
+        mode: SaveMode,
+    ) -> Result<(), DeltaTableError> {
+        let mut properties = CommitProperties::default().with_max_retries(COMMIT_RETRIES);
+        if let Some(c) = commit {
+            let txn = Transaction { app_id: c.app.clone(), version: c.version, last_updated: None };
+            properties = properties.with_application_transaction(txn);
+        }
+        let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
+        let state = self.delta.snapshot()?;
+        CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(state), self.delta.log_store(), operation)
+            .await?;
+        self.delta.update_state().await
+    }
+}
+
+const READ_ROWS: usize = 65_536;
+
+fn is_conflict(e: &DeltaTableError) -> bool {
+    let inner = match e {
+        DeltaTableError::Transaction { source } => source,
+        _ => return false,
+    };
+    matches!(
+        inner,
+        TransactionError::CommitConflict(_)
+            | TransactionError::MaxCommitAttempts(_)
+            | TransactionError::VersionAlreadyExists(_)
+    )
+}
+
+fn within(us: i64, ranges: &[Interval]) -> bool {
+    let i = ranges.partition_point(|r| r.to_us <= us);
+    ranges.get(i).is_some_and(|r| r.contains(us))
+}
+
+fn meets(f: &DataFile, ranges: &[Interval]) -> bool {
+    // INVARIANT: a file without known times may hold any row, so it is always looked into.
+    f.time.is_none_or(|t| {
+        let span = Interval::new(t.min_us, t.max_us.saturating_add(1));
+        ranges.iter().any(|r| r.overlaps(span))
+    })
+}
+
+fn inside(f: &DataFile, ranges: &[Interval]) -> bool {
+    f.time.is_some_and(|t| ranges.iter().any(|r| r.contains(t.min_us) && r.contains(t.max_us)))
+}
+
+// Delta has no view types and no unsigned integers: text and bytes are stored plainly.
+fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| {
+        let kind = match f.data_type() {
+            DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(_, _) => DataType::Utf8,
+            DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+            other => other.clone(),
+        };
+        Field::new(f.name(), kind, f.is_nullable())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
