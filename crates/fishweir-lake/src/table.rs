@@ -37,13 +37,15 @@ pub struct TableSpec {
 pub type BatchStream<'a> =
     BoxStream<'a, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
 
-/// Identity of a write, so that it happens once: the same `app` never commits the same or a
-/// smaller `version` again.
+/// Identity of a write, so that it happens once: `app` moves from `after` to `version`, and a
+/// table on which `app` stands elsewhere refuses the write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Who writes.
     pub app: String,
-    /// How far this writer has come.
+    /// How far this writer had come; 0 when it never wrote.
+    pub after: i64,
+    /// How far this writer comes with these rows.
     pub version: i64,
 }
 
@@ -54,6 +56,13 @@ pub enum Append {
     Added,
     /// The same write was committed before; nothing changed.
     AlreadyThere,
+    /// A writer stands neither at `after` nor at or behind `version`; nothing changed.
+    Moved {
+        /// Which of the commits.
+        index: usize,
+        /// Where it stands.
+        at: i64,
+    },
 }
 
 /// Rows that a replace, delete or compaction moved.
@@ -236,13 +245,17 @@ impl Table {
             .map_err(LakeError::delta(&self.name))
     }
 
-    /// Adds rows once.
+    /// Adds rows once, moving every given writer forward in the same atomic step.
     ///
     /// # Errors
     /// Rows that do not fit, or storage that fails; then nothing was added.
-    pub async fn append(&mut self, batches: &[RecordBatch], commit: &Commit) -> Result<Append, LakeError> {
-        if self.committed(&commit.app).await?.is_some_and(|v| v >= commit.version) {
-            return Ok(Append::AlreadyThere);
+    pub async fn append(
+        &mut self,
+        batches: &[RecordBatch],
+        commits: &[Commit],
+    ) -> Result<Append, LakeError> {
+        if let Some(done) = self.standing(commits).await? {
+            return Ok(done);
         }
         let mut writer = self.writer();
         for batch in batches {
@@ -251,19 +264,32 @@ impl Table {
         let files = writer.finish().await?;
         for _ in 0..TRIES_MAX {
             let actions = files.iter().map(|f| self.add(f, true)).collect();
-            match self.commit(actions, Some(commit), SaveMode::Append).await {
+            match self.commit(actions, commits, SaveMode::Append).await {
                 Ok(()) => return Ok(Append::Added),
                 Err(e) if is_conflict(&e) => {
                     self.refresh().await?;
-                    if self.committed(&commit.app).await?.is_some_and(|v| v >= commit.version) {
+                    if let Some(done) = self.standing(commits).await? {
                         self.discard(&files).await;
-                        return Ok(Append::AlreadyThere);
+                        return Ok(done);
                     }
                 }
                 Err(e) => return Err(LakeError::delta(&self.name)(e)),
             }
         }
         Err(LakeError::Contended { table: self.name.clone(), tries: TRIES_MAX })
+    }
+
+    async fn standing(&self, commits: &[Commit]) -> Result<Option<Append>, LakeError> {
+        for (index, c) in commits.iter().enumerate() {
+            let at = self.committed(&c.app).await?.unwrap_or(0);
+            if at >= c.version {
+                return Ok(Some(Append::AlreadyThere));
+            }
+            if at != c.after {
+                return Ok(Some(Append::Moved { index, at }));
+            }
+        }
+        Ok(None)
     }
 
     /// Puts new rows in the place of all rows inside the intervals, in one atomic step.
@@ -323,8 +349,9 @@ impl Table {
                 return Ok(change);
             }
             let app = "replace".to_owned();
-            let version = self.committed(&app).await?.unwrap_or(0) + 1;
-            match self.commit(actions, Some(&Commit { app, version }), SaveMode::Overwrite).await {
+            let after = self.committed(&app).await?.unwrap_or(0);
+            let commit = Commit { app, after, version: after + 1 };
+            match self.commit(actions, &[commit], SaveMode::Overwrite).await {
                 Ok(()) => {
                     self.discard(&gone).await;
                     return Ok(change);
@@ -363,7 +390,7 @@ impl Table {
             let remove = Remove { data_change: false, ..self.remove(file) };
             actions.push(Action::Remove(remove));
         }
-        match self.commit(actions, None, SaveMode::Overwrite).await {
+        match self.commit(actions, &[], SaveMode::Overwrite).await {
             Ok(()) => {}
             Err(e) if is_conflict(&e) => {
                 // Somebody replaced one of the files meanwhile: compaction can wait.
@@ -504,11 +531,11 @@ impl Table {
     async fn commit(
         &mut self,
         actions: Vec<Action>,
-        commit: Option<&Commit>,
+        commits: &[Commit],
         mode: SaveMode,
     ) -> Result<(), DeltaTableError> {
         let mut properties = CommitProperties::default().with_max_retries(COMMIT_RETRIES);
-        if let Some(c) = commit {
+        for c in commits {
             let txn = Transaction { app_id: c.app.clone(), version: c.version, last_updated: None };
             properties = properties.with_application_transaction(txn);
         }

@@ -37,8 +37,9 @@ fn stream(b: RecordBatch) -> BatchStream<'static> {
     futures::stream::iter([Ok(b)]).boxed()
 }
 
-fn at(app: &str, version: i64) -> Commit {
-    Commit { app: app.into(), version }
+fn at(app: &str, version: i64) -> [Commit; 1] {
+    let after = if app == "a" && version % 10 == 0 { version - 10 } else { version - 1 };
+    [Commit { app: app.into(), after, version }]
 }
 
 async fn times(t: &mut Table) -> Vec<i64> {
@@ -70,6 +71,9 @@ async fn the_same_commit_happens_once() {
     assert_eq!(t.append(&[batch(10..20)], &at("a", 20)).await.unwrap(), Append::Added);
     assert_eq!(stale.append(&[batch(10..20)], &at("a", 20)).await.unwrap(), Append::AlreadyThere);
     assert_eq!(stale.append(&[batch(20..30)], &at("b", 1)).await.unwrap(), Append::Added);
+    let gap = [Commit { app: "b".into(), after: 5, version: 9 }];
+    let moved = Append::Moved { index: 0, at: 1 };
+    assert_eq!(stale.append(&[batch(30..40)], &gap).await.unwrap(), moved);
     assert_eq!(times(&mut t).await, (0..30).collect::<Vec<_>>());
     assert_eq!(lake.table_names().await.unwrap(), ["t"]);
 }
