@@ -1,1 +1,12 @@
+//! Pure mathematics: baselines, surge detection, attribution, intervals of estimates.
+//!
+//! No I/O, no tables, no clock. The same [`SurgeDetector`] is fed by live ticks and by sealed
+//! minutes, so both clocks give the same answers.
 
+mod attribution;
+mod detector;
+mod stats;
+
+pub use attribution::{DriverRule, Leaf, search_drivers};
+pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
+pub use stats::{Bounds, logistic, median, normal_tail, poisson_bounds, wilson};

@@ -313,7 +313,7 @@ impl Table {
             writer.write(&batch).await?;
         }
         let fresh = writer.finish().await?;
-        self.swap(ranges, &fresh).await
+        self.swap(ranges, &fresh, TRIES_MAX).await
     }
 
     /// Removes all rows inside the intervals, and the files that held only such rows from storage.
@@ -322,11 +322,36 @@ impl Table {
     /// Storage that fails; then either all or none of the rows are gone.
     pub async fn delete(&mut self, ranges: &[Interval]) -> Result<Change, LakeError> {
         self.refresh().await?;
-        self.swap(ranges, &[]).await
+        self.swap(ranges, &[], TRIES_MAX).await
     }
 
-    async fn swap(&mut self, ranges: &[Interval], fresh: &[DataFile]) -> Result<Change, LakeError> {
-        for _ in 0..TRIES_MAX {
+    /// Removes all rows inside the intervals as this handle knows them; `None`, and nothing
+    /// removed, when somebody added rows there since the handle was read.
+    ///
+    /// # Errors
+    /// Storage that fails; then either all or none of the rows are gone.
+    pub async fn delete_if_unchanged(&mut self, ranges: &[Interval]) -> Result<Option<Change>, LakeError> {
+        let inside = |table: &Self| -> Result<Vec<String>, LakeError> {
+            let met = table.files()?.into_iter().filter(|f| meets(f, ranges));
+            let mut names: Vec<String> = met.map(|f| f.path).collect();
+            names.sort();
+            Ok(names)
+        };
+        let known = inside(self)?;
+        self.refresh().await?;
+        if inside(self)? != known {
+            return Ok(None);
+        }
+        // WHY one try: a retry would look at files that nobody compared.
+        match self.swap(ranges, &[], 1).await {
+            Ok(change) => Ok(Some(change)),
+            Err(LakeError::Contended { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn swap(&mut self, ranges: &[Interval], fresh: &[DataFile], tries: usize) -> Result<Change, LakeError> {
+        for _ in 0..tries {
             let mut actions: Vec<Action> = fresh.iter().map(|f| self.add(f, true)).collect();
             let mut change =
                 Change { rows_added: fresh.iter().map(|f| f.rows).sum(), ..Change::default() };
@@ -363,7 +388,7 @@ impl Table {
                 Err(e) => return Err(LakeError::delta(&self.name)(e)),
             }
         }
-        Err(LakeError::Contended { table: self.name.clone(), tries: TRIES_MAX })
+        Err(LakeError::Contended { table: self.name.clone(), tries })
     }
 
     /// Merges small files into larger ones without changing any row.

@@ -1,0 +1,438 @@
+//! Surges in many minute series at once.
+//!
+//! Log rate; robust minute-of-week profile times recent level; scale at least the counting
+//! noise; a step test and a one-sided CUSUM; hysteresis; level frozen while a surge is open;
+//! false-discovery control over the series of each minute. The prototype of this detector and the
+//! ones it was compared with are described in `docs/detection.md`.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::{median, normal_tail};
+
+/// Settings of the detector. Defaults are in `Default` and documented per field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectorConfig {
+    /// Weeks of history in the profile. Default 4.
+    pub profile_weeks: usize,
+    /// Minutes on each side that the profile pools. Default 3.
+    pub profile_half_width_min: usize,
+    /// Minutes of the recent level. Default 120.
+    pub level_min: usize,
+    /// Standard scores that open a surge in one minute. Default 6.
+    pub open_z: f64,
+    /// Standard scores below which a minute counts as calm. Default 2.5.
+    pub close_z: f64,
+    /// Calm minutes in a row that close a surge. Default 5.
+    pub close_after_min: usize,
+    /// Drift per minute that the CUSUM forgives, in standard scores. Default 1.5.
+    pub cusum_slack: f64,
+    /// CUSUM sum that opens a surge. Default 20.
+    pub cusum_open: f64,
+    /// Requests above expectation, per minute, below which nothing opens. Default 30.
+    pub excess_min: f64,
+    /// Share of false openings accepted among the series of one minute. Default 0.001.
+    pub false_discovery: f64,
+    /// Over-dispersion of counts: relative standard deviation beyond Poisson. Default 0.04.
+    pub dispersion: f64,
+    /// Minutes after which an open surge that stays level is taken as the new normal. Default 2880.
+    pub surge_min_max: usize,
+}
+
+impl Default for DetectorConfig {
+    fn default() -> Self {
+        Self {
+            profile_weeks: 4,
+            profile_half_width_min: 3,
+            level_min: 120,
+            open_z: 6.0,
+            close_z: 2.5,
+            close_after_min: 5,
+            cusum_slack: 1.5,
+            cusum_open: 20.0,
+            excess_min: 30.0,
+            false_discovery: 0.001,
+            dispersion: 0.04,
+            surge_min_max: 2880,
+        }
+    }
+}
+
+const WEEK: usize = 7 * 24 * 60;
+const DAY: usize = 24 * 60;
+const LEVEL_LAG: usize = 2;
+const SCALE_EVERY: usize = 60;
+const SCALE_STEP: usize = 7;
+const RESIDUALS_MIN: usize = 60;
+
+/// One minute of one series as the detector saw it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Minute since the first.
+    pub minute: usize,
+    /// Observed requests.
+    pub observed: f64,
+    /// Expected requests.
+    pub expected: f64,
+    /// Lower and upper end of the usual band (± 3 scales).
+    pub band: (f64, f64),
+    /// Standard score of the observation.
+    pub z: f64,
+}
+
+/// A stretch of one series above its expectation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surge {
+    /// Series.
+    pub series: usize,
+    /// First minute above the calm threshold.
+    pub start: usize,
+    /// Minute in which it was noticed.
+    pub noticed: usize,
+    /// Last minute that was not calm.
+    pub end: usize,
+    /// Whether it was still open when the input ended.
+    pub open: bool,
+    /// Largest standard score.
+    pub peak_z: f64,
+    /// History behind the expectation, in weeks: below 1 the bands were widened.
+    pub history_weeks: f64,
+    /// Its minutes, from `start` to `end`.
+    pub points: Vec<Point>,
+}
+
+struct Series {
+    log: Vec<f64>,
+    flagged: Vec<bool>,
+    profile: Vec<f64>,
+    seen_from: Option<usize>,
+    scale: f64,
+    scale_at: usize,
+    cusum: f64,
+    recent: VecDeque<Point>,
+    open: Option<Open>,
+}
+
+struct Open {
+    surge: Surge,
+    level: f64,
+    calm: usize,
+}
+
+/// Follows any number of series minute by minute.
+pub struct SurgeDetector {
+    config: DetectorConfig,
+    series: Vec<Series>,
+    minute: usize,
+    closed: Vec<Surge>,
+}
+
+#[derive(Clone, Copy)]
+struct Forecast {
+    expected: f64,
+    scale: f64,
+    level: f64,
+    weeks: f64,
+}
+
+impl SurgeDetector {
+    /// Returns a detector for `series` series that start at the same minute.
+    #[must_use]
+    pub fn new(config: DetectorConfig, series: usize) -> Self {
+        let one = || Series {
+            log: Vec::new(),
+            flagged: Vec::new(),
+            profile: Vec::new(),
+            seen_from: None,
+            scale: f64::NAN,
+            scale_at: 0,
+            cusum: 0.0,
+            recent: VecDeque::new(),
+            open: None,
+        };
+        Self { config, series: (0..series).map(|_| one()).collect(), minute: 0, closed: Vec::new() }
+    }
+
+    /// Takes the counts of the next minute, one per series in order; NaN means no data.
+    pub fn tick(&mut self, counts: &[f64]) {
+        let t = self.minute;
+        self.minute += 1;
+        let config = &self.config;
+        let mut openings: Vec<(usize, f64, Forecast, Point)> = Vec::new();
+        let mut tests = 0usize;
+        for (i, s) in self.series.iter_mut().enumerate() {
+            let count = counts.get(i).copied().unwrap_or(f64::NAN);
+            s.push(count);
+            if count.is_nan() {
+                continue;
+            }
+            if count > 0.0 && s.seen_from.is_none() {
+                s.seen_from = Some(t);
+            }
+            tests += 1;
+            // WHY: a minute that cannot open anything needs no forecast; sparse series cost nothing.
+            if s.open.is_none() && count < config.excess_min {
+                s.cusum = (s.cusum - config.cusum_slack).max(0.0);
+                s.remember(None);
+                continue;
+            }
+            let f = s.forecast(t, config);
+            let p = point(t, count, f);
+            s.remember(Some(p));
+            if s.open.is_some() {
+                s.follow(t, p, config, &mut self.closed);
+                continue;
+            }
+            s.cusum = (s.cusum + p.z.min(10.0) - config.cusum_slack).max(0.0);
+            let excess = count - p.expected;
+            let step = p.z >= config.open_z && excess >= config.excess_min;
+            let drift = s.cusum >= config.cusum_open && p.z > config.close_z && excess >= config.excess_min;
+            if step || drift {
+                openings.push((i, if drift { p.z.max(config.open_z) } else { p.z }, f, p));
+            }
+        }
+        for (i, f, p) in controlled(openings, tests, config.false_discovery) {
+            if let Some(s) = self.series.get_mut(i) {
+                s.begin(i, t, f, p, config);
+            }
+        }
+    }
+
+    /// Returns all surges, closed and still open, by start.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Surge> {
+        for s in &mut self.series {
+            if let Some(open) = s.open.take() {
+                let mut surge = open.surge;
+                surge.open = true;
+                self.closed.push(surge);
+            }
+        }
+        self.closed.sort_by_key(|s| (s.start, s.series));
+        self.closed
+    }
+}
+
+// Benjamini-Hochberg over the series of one minute.
+fn controlled(
+    mut openings: Vec<(usize, f64, Forecast, Point)>,
+    tests: usize,
+    rate: f64,
+) -> Vec<(usize, Forecast, Point)> {
+    openings.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut accepted = 0;
+    for (rank, o) in openings.iter().enumerate() {
+        #[expect(clippy::cast_precision_loss, reason = "counts of series")]
+        let limit = (rank + 1) as f64 / tests.max(1) as f64 * rate;
+        if normal_tail(o.1) <= limit {
+            accepted = rank + 1;
+        }
+    }
+    openings.into_iter().take(accepted).map(|(i, _, f, p)| (i, f, p)).collect()
+}
+
+fn point(t: usize, count: f64, f: Forecast) -> Point {
+    let z = (count.ln_1p() - f.expected) / f.scale;
+    let back = |x: f64| x.exp_m1().max(0.0);
+    Point {
+        minute: t,
+        observed: count,
+        expected: back(f.expected),
+        band: (back(f.expected - 3.0 * f.scale), back(f.expected + 3.0 * f.scale)),
+        z,
+    }
+}
+
+impl Series {
+    fn push(&mut self, count: f64) {
+        self.log.push(count.ln_1p());
+        self.flagged.push(false);
+        self.profile.push(f64::NAN);
+    }
+
+    fn remember(&mut self, p: Option<Point>) {
+        match p {
+            Some(p) => self.recent.push_back(p),
+            None => self.recent.clear(),
+        }
+        if self.recent.len() > 30 {
+            self.recent.pop_front();
+        }
+    }
+
+    fn usable(&self, t: usize) -> Option<f64> {
+        let v = *self.log.get(t)?;
+        let flagged = self.flagged.get(t).copied().unwrap_or(true);
+        (!v.is_nan() && !flagged).then_some(v)
+    }
+
+    // Median of the same minute of the week in earlier weeks; of the day while there is no week.
+    fn profile_at(&mut self, t: usize, config: &DetectorConfig) -> f64 {
+        if let Some(p) = self.profile.get(t)
+            && !p.is_nan()
+        {
+            return *p;
+        }
+        let start = self.seen_from.unwrap_or(t);
+        let mut pool: Vec<f64> = Vec::with_capacity(64);
+        let gather = |pool: &mut Vec<f64>, period: usize, times: usize, half: usize| {
+            for k in 1..=times {
+                let Some(centre) = t.checked_sub(k * period).filter(|c| *c + half >= start) else { break };
+                for m in centre.saturating_sub(half).max(start)..=centre + half {
+                    pool.extend(self.usable(m));
+                }
+            }
+        };
+        gather(&mut pool, WEEK, config.profile_weeks, config.profile_half_width_min);
+        if pool.len() < config.profile_half_width_min {
+            gather(&mut pool, DAY, 6, 10);
+        }
+        let p = median(&mut pool).unwrap_or(0.0);
+        if let Some(slot) = self.profile.get_mut(t) {
+            *slot = p;
+        }
+        p
+    }
+
+    fn forecast(&mut self, t: usize, config: &DetectorConfig) -> Forecast {
+        #[expect(clippy::cast_precision_loss, reason = "minutes of history")]
+        let weeks = (t - self.seen_from.unwrap_or(t)) as f64 / WEEK as f64;
+        let profile = self.profile_at(t, config);
+        let level = match &self.open {
+            Some(open) => open.level,
+            None => self.level(t, config),
+        };
+        if self.scale.is_nan() || t >= self.scale_at + SCALE_EVERY {
+            self.scale = self.spread(t, config);
+            self.scale_at = t;
+        }
+        let expected = (profile + level).max(0.0);
+        let rate = expected.exp_m1().max(0.0);
+        let counting = (1.0 / (rate + 1.0) + config.dispersion * config.dispersion).sqrt();
+        let widen = if weeks < 1.0 { 2.0 - weeks } else { 1.0 };
+        let scale = self.scale.max(counting) * widen;
+        Forecast { expected, scale, level, weeks }
+    }
+
+    fn level(&mut self, t: usize, config: &DetectorConfig) -> f64 {
+        let start = self.seen_from.unwrap_or(t);
+        let mut pool = Vec::with_capacity(config.level_min);
+        let last = t.saturating_sub(LEVEL_LAG);
+        for m in last.saturating_sub(config.level_min).max(start)..last {
+            if let Some(v) = self.usable(m) {
+                pool.push(v - self.profile_at(m, config));
+            }
+        }
+        median(&mut pool).unwrap_or(0.0)
+    }
+
+    // Robust spread of past residuals around profile and the level of their own hour.
+    fn spread(&mut self, t: usize, config: &DetectorConfig) -> f64 {
+        let start = self.seen_from.unwrap_or(t).max(t.saturating_sub(WEEK));
+        let mut residuals = Vec::with_capacity(WEEK / SCALE_STEP);
+        for block in (start..t).step_by(SCALE_EVERY) {
+            let mut hour = Vec::with_capacity(SCALE_EVERY);
+            for m in block..(block + SCALE_EVERY).min(t) {
+                if let Some(v) = self.usable(m) {
+                    hour.push(v - self.profile_at(m, config));
+                }
+            }
+            let Some(mid) = median(&mut hour) else { continue };
+            residuals.extend(hour.iter().step_by(SCALE_STEP).map(|v| (v - mid).abs()));
+        }
+        if residuals.len() < RESIDUALS_MIN {
+            return 0.25;
+        }
+        median(&mut residuals).unwrap_or(0.25) * 1.4826
+    }
+
+    fn begin(&mut self, i: usize, t: usize, f: Forecast, p: Point, config: &DetectorConfig) {
+        let mut points: Vec<Point> = Vec::new();
+        for q in self.recent.iter().rev().skip(1) {
+            if q.z < config.close_z {
+                break;
+            }
+            points.push(*q);
+        }
+        points.reverse();
+        points.push(p);
+        let start = points.first().map_or(t, |q| q.minute);
+        for m in start..=t {
+            if let Some(flag) = self.flagged.get_mut(m) {
+                *flag = true;
+            }
+        }
+        self.open = Some(Open {
+            level: f.level,
+            calm: 0,
+            surge: Surge {
+                series: i,
+                start,
+                noticed: t,
+                end: t,
+                open: false,
+                peak_z: points.iter().map(|q| q.z).fold(p.z, f64::max),
+                history_weeks: f.weeks,
+                points,
+            },
+        });
+    }
+
+    fn follow(&mut self, t: usize, p: Point, config: &DetectorConfig, closed: &mut Vec<Surge>) {
+        let Some(open) = &mut self.open else { return };
+        let calm = p.z < config.close_z || p.observed - p.expected < config.excess_min / 3.0;
+        open.surge.points.push(p);
+        open.surge.peak_z = open.surge.peak_z.max(p.z);
+        if calm {
+            open.calm += 1;
+        } else {
+            open.calm = 0;
+            open.surge.end = t;
+        }
+        if let Some(flag) = self.flagged.get_mut(t) {
+            *flag = true;
+        }
+        let endless = t - open.surge.start > config.surge_min_max;
+        if open.calm >= config.close_after_min || endless {
+            if let Some(done) = self.open.take() {
+                let mut surge = done.surge;
+                surge.points.retain(|q| q.minute <= surge.end);
+                closed.push(surge);
+            }
+            self.cusum = 0.0;
+            // The calm minutes that closed it are ordinary traffic.
+            for m in (t + 1).saturating_sub(config.close_after_min)..=t {
+                if let Some(flag) = self.flagged.get_mut(m) {
+                    *flag = false;
+                }
+            }
+        }
+    }
+}
+
+/// Returns surges of different series grouped where they overlap in time, each group by start.
+#[must_use]
+pub fn group_surges(surges: Vec<Surge>, gap: usize) -> Vec<Vec<Surge>> {
+    let mut groups: Vec<Vec<Surge>> = Vec::new();
+    let mut end = 0;
+    let mut sorted = surges;
+    sorted.sort_by_key(|s| (s.start, s.series));
+    for s in sorted {
+        match groups.last_mut() {
+            Some(group) if s.start <= end + gap => {
+                end = end.max(s.end);
+                group.push(s);
+            }
+            _ => {
+                end = s.end;
+                groups.push(vec![s]);
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,691 @@
+//! Brings every table up to date and certifies raw streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use datafusion::prelude::SessionContext;
+use fishweir_events::{Interval, Stream, utc_microseconds};
+use fishweir_lake::{BatchStream, Table, TableSpec};
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+
+use crate::book::Book;
+use crate::catalog::{Catalog, bound};
+use crate::certificate::{self, Certificate, Certificates, RawCounts, SEAL, certificate_table};
+use crate::error::PipelineError;
+use crate::graph::{is_stream, levels};
+use crate::model::{Model, NativeModel, Recipe};
+
+/// What to bring up to date.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Intervals that end later are left alone.
+    pub until_us: i64,
+    /// Present time, for stamps.
+    pub now_us: i64,
+    /// Models computed side by side.
+    pub parallel: usize,
+    /// Input rows per step.
+    pub batch_rows: i64,
+    /// Only these models and what they read; empty means all.
+    pub only: Vec<String>,
+}
+
+/// What a run did with one model.
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+pub struct RunEvent {
+    /// Model.
+    pub model: String,
+    /// Steps computed.
+    pub steps: usize,
+    /// Rows written.
+    pub rows: i64,
+    /// Intervals that were due but whose input is gone; their rows stay as they were.
+    pub expired: usize,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunSummary {
+    /// Per model, in order.
+    pub models: Vec<RunEvent>,
+    /// Hours newly sealed or sealed again.
+    pub hours_sealed: usize,
+    /// Rows that arrived after their hour had been sealed.
+    pub late_rows: i64,
+    /// New findings.
+    pub findings: usize,
+}
+
+/// Hears how far the run is.
+pub trait RunProgress: Send + Sync {
+    /// A model has this many steps to do.
+    fn plan(&self, model: &str, steps: usize);
+    /// A step is done.
+    fn step(&self, model: &str);
+}
+
+/// A row of table `findings`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingRow {
+    /// Kind: `mismatch`, `vanished`, `late`, `expired_input`.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// Sentence for the reader.
+    pub detail: String,
+}
+
+/// Returns the table `findings`.
+#[must_use]
+pub fn finding_table() -> TableSpec {
+    TableSpec {
+        name: "findings".to_owned(),
+        schema: Arc::new(Schema::new(vec![
+            Field::new("time", utc_microseconds(), false),
+            Field::new("kind", DataType::Utf8, false),
+            Field::new("subject", DataType::Utf8, false),
+            Field::new("detail", DataType::Utf8, false),
+        ])),
+        time_column: Some("time".to_owned()),
+    }
+}
+
+/// Runs the model graph.
+pub struct Runner {
+    catalog: Catalog,
+    models: Vec<Model>,
+    natives: BTreeMap<String, Arc<dyn NativeModel>>,
+    streams: Vec<TableSpec>,
+}
+
+struct State {
+    book: Book,
+    certificates: Certificates,
+    certificate_table: Table,
+    counts: BTreeMap<Stream, RawCounts>,
+    raw: BTreeMap<String, Table>,
+    findings: Vec<FindingRow>,
+    summary: RunSummary,
+}
+
+/// One replace of one table.
+#[derive(Clone, Debug)]
+struct Step {
+    range: Interval,
+    generations: Vec<i64>,
+    keep_others: bool,
+}
+
+impl Runner {
+    /// Returns a runner; `streams` are the raw tables.
+    #[must_use]
+    pub fn new(
+        catalog: Catalog,
+        models: Vec<Model>,
+        natives: Vec<Arc<dyn NativeModel>>,
+        streams: Vec<TableSpec>,
+    ) -> Self {
+        let natives: BTreeMap<_, _> =
+            natives.into_iter().map(|n| (n.model().name.clone(), n)).collect();
+        let mut models = models;
+        models.extend(natives.values().map(|n| n.model()));
+        Self { catalog, models, natives, streams }
+    }
+
+    /// Returns the models, shipped and native.
+    #[must_use]
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// Computes whatever is due.
+    ///
+    /// # Errors
+    /// A model that fails, or counts that do not add up; what was finished before stays finished.
+    pub async fn run(&self, options: &RunOptions, progress: &dyn RunProgress) -> Result<RunSummary, PipelineError> {
+        let mut state = self.open(options).await?;
+        self.notice_changes(&mut state, options).await?;
+        let wanted = self.wanted(&options.only);
+        for level in levels(&self.models)? {
+            let level: Vec<Model> = level.into_iter().filter(|m| wanted.contains(&m.name)).collect();
+            self.prepare_tables(&level, &state).await?;
+            self.run_level(&level, &mut state, options, progress).await?;
+            self.certify(&level, &mut state, options).await?;
+        }
+        self.write_findings(&mut state, options).await?;
+        state.book.fold(options.now_us).await?;
+        Ok(state.summary)
+    }
+
+    fn wanted(&self, only: &[String]) -> BTreeSet<String> {
+        if only.is_empty() {
+            return self.models.iter().map(|m| m.name.clone()).collect();
+        }
+        let mut wanted: BTreeSet<String> = only.iter().cloned().collect();
+        loop {
+            let more: Vec<String> = self
+                .models
+                .iter()
+                .filter(|m| wanted.contains(&m.name))
+                .flat_map(|m| m.inputs.clone())
+                .filter(|i| !wanted.contains(i))
+                .collect();
+            if more.is_empty() {
+                return wanted;
+            }
+            wanted.extend(more);
+        }
+    }
+
+    async fn open(&self, options: &RunOptions) -> Result<State, PipelineError> {
+        let mut certificate_table = self.catalog.table(&certificate_table()).await?;
+        self.catalog.table(&finding_table()).await?;
+        let mut certificates = certificate::load(&certificate_table).await?;
+        let mut raw = BTreeMap::new();
+        let mut counts = BTreeMap::new();
+        for spec in &self.streams {
+            let table = self.catalog.table(spec).await?;
+            if let Ok(stream) = spec.name.parse::<Stream>() {
+                counts.insert(stream, RawCounts::of(&self.catalog, stream, &table).await?);
+            }
+            raw.insert(spec.name.clone(), table);
+        }
+        crate::retention::recover(&mut certificate_table, &mut certificates, &counts, options.now_us).await?;
+        Ok(State {
+            book: Book::load(self.catalog.lake()).await?,
+            certificates,
+            certificate_table,
+            counts,
+            raw,
+            findings: Vec::new(),
+            summary: RunSummary::default(),
+        })
+    }
+
+    // Compares live raw rows with the certificates; every hour that differs is announced as
+    // changed, which makes all that reads it due.
+    async fn notice_changes(&self, state: &mut State, options: &RunOptions) -> Result<(), PipelineError> {
+        for stream in state.counts.keys().copied().collect::<Vec<_>>() {
+            let name = stream.name();
+            let mut ranges: Vec<Interval> = Vec::new();
+            let mut previous: Option<(i64, bool)> = None;
+            let hours = state.counts.get(&stream).map(|c| c.hours.clone()).unwrap_or_default();
+            for (hour, rows) in hours {
+                let range = Interval::new(hour, SEAL.next(hour));
+                if range.to_us > options.until_us {
+                    continue;
+                }
+                let known = state.certificates.get(&(name.to_owned(), hour));
+                let changed = known.is_none_or(|c| c.raw_rows != rows);
+                let plain = known.is_none_or(|c| c.generation == 0);
+                if let Some(c) = known.filter(|c| c.raw_rows > rows) {
+                    state.findings.push(FindingRow {
+                        kind: "vanished".to_owned(),
+                        subject: format!("{name} {}", shown(range)),
+                        detail: format!(
+                            "{} of {} sealed raw rows are gone although nobody deleted them here; the sealed numbers stay",
+                            c.raw_rows - rows, c.raw_rows
+                        ),
+                    });
+                    previous = None;
+                    continue;
+                }
+                if changed {
+                    // Empty hours between two changed ones belong to the same step.
+                    match (ranges.last_mut(), previous) {
+                        (Some(last), Some((_, true))) if plain => last.to_us = range.to_us,
+                        _ => ranges.push(range),
+                    }
+                }
+                previous = Some((hour, changed && plain));
+            }
+            let ranges = self.split_at_certificates(state, name, ranges);
+            state.book.announce(name, 0, &ranges, options.now_us).await?;
+        }
+        Ok(())
+    }
+
+    // A range must not run over an hour whose raw rows are deleted: it has no live rows.
+    fn split_at_certificates(&self, state: &State, stream: &str, ranges: Vec<Interval>) -> Vec<Interval> {
+        let mut out = Vec::new();
+        for range in ranges {
+            let mut from = range.from_us;
+            let inside = state.certificates.range((stream.to_owned(), range.from_us)..(stream.to_owned(), range.to_us));
+            for (_, c) in inside.filter(|(_, c)| c.generation > 0) {
+                out.push(Interval::new(from, c.range.from_us));
+                let live = state.live(stream, c.range.from_us) != c.raw_rows;
+                if live {
+                    out.push(c.range);
+                }
+                from = c.range.to_us;
+            }
+            out.push(Interval::new(from, range.to_us));
+        }
+        out.retain(|r| !r.is_empty());
+        out
+    }
+
+    async fn prepare_tables(&self, level: &[Model], state: &State) -> Result<(), PipelineError> {
+        for model in level {
+            match &model.recipe {
+                Recipe::Native => {
+                    for spec in self.natives.get(&model.name).map(|n| n.tables()).unwrap_or_default() {
+                        self.catalog.table(&spec).await?;
+                    }
+                }
+                Recipe::Sql(sql) => {
+                    let context = self.session(model, state, None).await?;
+                    let frame = bound(&context, &model.name, sql, Interval::new(0, 0)).await?;
+                    self.catalog.table(&sql_spec(model, frame.schema().as_arrow())).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_level(
+        &self,
+        level: &[Model],
+        state: &mut State,
+        options: &RunOptions,
+        progress: &dyn RunProgress,
+    ) -> Result<(), PipelineError> {
+        let mut jobs = Vec::new();
+        for model in level {
+            let due = state.book.stale(&model.name, model.version, &model.inputs, model.interval, options.until_us);
+            let (steps, expired) = self.steps(model, state, &due, options).await?;
+            progress.plan(&model.name, steps.len());
+            if due.is_empty() {
+                state.summary.models.push(RunEvent { model: model.name.clone(), ..RunEvent::default() });
+                continue;
+            }
+            let seq = state.book.announce(&model.name, model.version, &due, options.now_us).await?;
+            jobs.push((model, due, steps, expired, seq));
+        }
+        let shared: &State = state;
+        let mut running = futures::stream::iter(jobs.into_iter().map(|(model, due, steps, expired, seq)| async move {
+            let rows = self.run_model(model, shared, &steps, &due, options, progress).await?;
+            Ok::<_, PipelineError>((model, due, seq, RunEvent { model: model.name.clone(), steps: steps.len(), rows, expired }))
+        }))
+        .buffer_unordered(options.parallel.max(1));
+        let mut finished = Vec::new();
+        let mut failure = None;
+        while let Some(result) = running.next().await {
+            match result {
+                Ok(done) => finished.push(done),
+                Err(e) => failure = failure.or(Some(e)),
+            }
+        }
+        drop(running);
+        for (model, due, seq, event) in finished {
+            state.book.confirm(&model.name, model.version, &due, seq, options.now_us).await?;
+            state.summary.models.push(event);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn run_model(
+        &self,
+        model: &Model,
+        state: &State,
+        steps: &[Step],
+        due: &[Interval],
+        options: &RunOptions,
+        progress: &dyn RunProgress,
+    ) -> Result<i64, PipelineError> {
+        let mut rows = 0;
+        if let Some(native) = self.natives.get(&model.name) {
+            for range in due {
+                let out = native.run(&self.catalog, *range, options.now_us).await?;
+                let range = out.range.unwrap_or(*range);
+                for spec in native.tables() {
+                    let batches = out.tables.get(&spec.name).cloned().unwrap_or_default();
+                    let mut table = self.catalog.table(&spec).await?;
+                    let stream: BatchStream<'_> = futures::stream::iter(batches.into_iter().map(Ok)).boxed();
+                    rows += table.replace(&[range], stream).await?.rows_added;
+                }
+                progress.step(&model.name);
+            }
+            return Ok(rows);
+        }
+        for step in steps {
+            rows += self.run_step(model, state, step).await?;
+            progress.step(&model.name);
+        }
+        Ok(rows)
+    }
+
+    async fn run_step(&self, model: &Model, state: &State, step: &Step) -> Result<i64, PipelineError> {
+        let Recipe::Sql(sql) = &model.recipe else { return Ok(0) };
+        let Some(mut table) = self.catalog.lake().existing(&model.name).await? else { return Ok(0) };
+        let mut parts: Vec<BatchStream<'_>> = Vec::new();
+        for generation in &step.generations {
+            let context = self.session(model, state, Some(*generation)).await?;
+            let frame = bound(&context, &model.name, sql, step.range).await?;
+            let stream = frame.execute_stream().await.map_err(PipelineError::query(&model.name))?;
+            let generation = *generation;
+            parts.push(stream.map_err(boxed).map(move |b| b.and_then(|b| mark(&b, generation))).boxed());
+        }
+        if step.keep_others {
+            let context = self.catalog.session_of(&[&model.name]).await?;
+            let list: Vec<String> = step.generations.iter().map(ToString::to_string).collect();
+            let sql = format!(
+                "SELECT * FROM {} WHERE {} >= $from AND {} < $to AND late NOT IN ({})",
+                model.name, model.time, model.time, list.join(", ")
+            );
+            let frame = bound(&context, &model.name, &sql, step.range).await?;
+            let stream = frame.execute_stream().await.map_err(PipelineError::query(&model.name))?;
+            parts.push(stream.map_err(boxed).boxed());
+        }
+        let change = table.replace(&[step.range], futures::stream::iter(parts).flatten().boxed()).await?;
+        Ok(change.rows_added)
+    }
+
+    // Inputs of one generation: rows of raw streams have none, so they stand for whichever is asked.
+    async fn session(&self, model: &Model, state: &State, generation: Option<i64>) -> Result<SessionContext, PipelineError> {
+        let context = self.catalog.bare_session()?;
+        for input in &model.inputs {
+            if let Some(raw) = state.raw.get(input) {
+                context.register_table(input, Catalog::pin(raw)?).map_err(PipelineError::query(input))?;
+                continue;
+            }
+            let Some(table) = self.catalog.lake().existing(input).await? else { continue };
+            let provider = Catalog::pin(&table)?;
+            let marked = table.schema().field_with_name("late").is_ok();
+            match generation.filter(|_| marked) {
+                None => context.register_table(input, provider).map_err(PipelineError::query(input))?,
+                Some(g) => {
+                    let frame = context.read_table(provider).map_err(PipelineError::query(input))?;
+                    let late = datafusion::prelude::col("late").eq(datafusion::prelude::lit(g));
+                    let view = frame.filter(late).map_err(PipelineError::query(input))?.into_view();
+                    context.register_table(input, view).map_err(PipelineError::query(input))?
+                }
+            };
+        }
+        Ok(context)
+    }
+
+    async fn steps(&self, model: &Model, state: &State, due: &[Interval], options: &RunOptions) -> Result<(Vec<Step>, usize), PipelineError> {
+        if matches!(model.recipe, Recipe::Native) {
+            return Ok((due.iter().map(|r| Step { range: *r, generations: vec![0], keep_others: false }).collect(), 0));
+        }
+        let from_raw = model.inputs.iter().any(|i| is_stream(i));
+        let mut steps = Vec::new();
+        let mut expired = 0;
+        for range in due {
+            if from_raw {
+                expired += self.raw_steps(model, state, *range, options, &mut steps);
+            } else {
+                expired += self.derived_steps(model, state, *range, options, &mut steps).await?;
+            }
+        }
+        Ok((steps, expired))
+    }
+
+    // Live hours only; an hour whose raw rows were deleted before gets its own step.
+    fn raw_steps(&self, model: &Model, state: &State, range: Interval, options: &RunOptions, steps: &mut Vec<Step>) -> usize {
+        let Some(stream) = model.inputs.iter().find(|i| is_stream(i)) else { return 0 };
+        let mut expired = 0;
+        let mut open: Option<(Interval, i64)> = None;
+        let live = stream.parse::<Stream>().ok().and_then(|s| state.counts.get(&s));
+        let gone = state.certificates.range((stream.clone(), range.from_us)..(stream.clone(), range.to_us));
+        let gone: BTreeMap<i64, i64> =
+            gone.filter(|(_, c)| c.generation > 0).map(|(k, c)| (k.1, c.generation)).collect();
+        let mut hours: BTreeMap<i64, i64> = gone.keys().map(|h| (*h, 0)).collect();
+        if let Some(live) = live {
+            hours.extend(live.hours.range(range.from_us..range.to_us).map(|(h, n)| (*h, *n)));
+        }
+        for (hour, rows) in hours {
+            let one = Interval::new(hour, SEAL.next(hour));
+            let generation = gone.get(&hour).copied().unwrap_or(0);
+            if generation > 0 {
+                steps.extend(open.take().map(|(r, _)| Step { range: r, generations: vec![0], keep_others: false }));
+                if rows == 0 {
+                    expired += 1;
+                } else {
+                    steps.push(Step { range: one, generations: vec![generation], keep_others: true });
+                }
+                continue;
+            }
+            open = Some(match open.take() {
+                Some((r, n)) if n + rows <= options.batch_rows => (Interval::new(r.from_us, one.to_us), n + rows),
+                Some((r, _)) => {
+                    steps.push(Step { range: r, generations: vec![0], keep_others: false });
+                    (one, rows)
+                }
+                None => (one, rows),
+            });
+        }
+        steps.extend(open.map(|(r, _)| Step { range: r, generations: vec![0], keep_others: false }));
+        expired
+    }
+
+    async fn derived_steps(&self, model: &Model, state: &State, range: Interval, options: &RunOptions, steps: &mut Vec<Step>) -> Result<usize, PipelineError> {
+        let mut files = Vec::new();
+        for input in &model.inputs {
+            if let Some(t) = self.catalog.lake().existing(input).await? {
+                files.extend(t.files()?);
+            }
+        }
+        let rows_in = |r: Interval| -> i64 {
+            files
+                .iter()
+                .filter(|f| f.time.is_some_and(|t| r.overlaps(Interval::new(t.min_us, t.max_us + 1))))
+                .map(|f| f.rows)
+                .sum()
+        };
+        let mut expired = 0;
+        let mut open: Option<Interval> = None;
+        let mut push = |r: Interval, steps: &mut Vec<Step>| {
+            let late: BTreeSet<i64> = state
+                .certificates
+                .values()
+                .filter(|c| c.generation > 0 && c.range.overlaps(r) && c.state == "sealed")
+                .map(|c| c.generation)
+                .collect();
+            let any_late = state.certificates.values().any(|c| c.generation > 1 && c.range.overlaps(r)) || !late.is_empty();
+            let intact = !state.book.touched("gone", &model.inputs, r);
+            let mut generations: Vec<i64> = if intact { vec![0] } else { Vec::new() };
+            generations.extend(late);
+            expired += usize::from(!intact);
+            if !generations.is_empty() {
+                steps.push(Step { range: r, generations, keep_others: any_late || !intact });
+            }
+        };
+        for one in range.split(model.interval) {
+            open = Some(match open {
+                None => one,
+                Some(r) => {
+                    let joined = Interval::new(r.from_us, one.to_us);
+                    let same = state.book.touched("gone", &model.inputs, r) == state.book.touched("gone", &model.inputs, one);
+                    if same && rows_in(joined) <= options.batch_rows {
+                        joined
+                    } else {
+                        push(r, steps);
+                        one
+                    }
+                }
+            });
+        }
+        if let Some(r) = open {
+            push(r, steps);
+        }
+        Ok(expired)
+    }
+
+    // When every model that reads a stream directly is done for an hour and adds up, the hour is
+    // certified.
+    async fn certify(&self, level: &[Model], state: &mut State, options: &RunOptions) -> Result<(), PipelineError> {
+        for stream in Stream::ALL {
+            let name = stream.name();
+            let counting: Vec<&Model> = level
+                .iter()
+                .filter(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == name))
+                .collect();
+            if counting.is_empty() {
+                continue;
+            }
+            let changed = self.changed_hours(state, stream, options);
+            let (Some(first), Some(last)) = (changed.keys().next(), changed.keys().last()) else { continue };
+            let span = Interval::new(*first, SEAL.next(*last));
+            let mut totals: BTreeMap<i64, i64> = BTreeMap::new();
+            for model in &counting {
+                let sums = self.rolled(model, span).await?;
+                for (hour, live) in &changed {
+                    let range = Interval::new(*hour, SEAL.next(*hour));
+                    let known = state.certificates.get(&(name.to_owned(), *hour));
+                    let want = live + known.map_or(0, |c| c.deleted_rows);
+                    let have = sums.get(hour).copied().unwrap_or(0);
+                    if have != want {
+                        return Err(PipelineError::Mismatch {
+                            stream: name.to_owned(),
+                            interval: shown(range),
+                            model: model.name.clone(),
+                            raw_rows: want,
+                            rolled_rows: have,
+                        });
+                    }
+                    totals.insert(*hour, have);
+                }
+            }
+            let rejected = self.rejected(name, span).await?;
+            let mut fresh = Vec::with_capacity(changed.len());
+            for (hour, live) in changed {
+                let known = state.certificates.get(&(name.to_owned(), hour));
+                let late = known.map_or(0, |c| live - c.raw_rows);
+                state.summary.late_rows += late;
+                fresh.push(Certificate {
+                    stream: name.to_owned(),
+                    range: Interval::new(hour, SEAL.next(hour)),
+                    generation: known.map_or(0, |c| c.generation),
+                    raw_rows: live,
+                    deleted_rows: known.map_or(0, |c| c.deleted_rows),
+                    rollup_rows: totals.get(&hour).copied().unwrap_or(0),
+                    late_rows: known.map_or(0, |c| c.late_rows) + late,
+                    rejected_rows: rejected.get(&hour).copied().unwrap_or(0),
+                    state: "sealed".to_owned(),
+                    sealed_at_us: options.now_us,
+                });
+            }
+            state.summary.hours_sealed += fresh.len();
+            certificate::store(&mut state.certificate_table, &mut state.certificates, fresh).await?;
+        }
+        Ok(())
+    }
+
+    fn changed_hours(&self, state: &State, stream: Stream, options: &RunOptions) -> BTreeMap<i64, i64> {
+        let hours = state.counts.get(&stream).map(|c| &c.hours).into_iter().flatten();
+        hours
+            .filter(|(hour, rows)| {
+                let known = state.certificates.get(&(stream.name().to_owned(), **hour));
+                SEAL.next(**hour) <= options.until_us && known.is_none_or(|c| c.raw_rows < **rows)
+            })
+            .map(|(h, n)| (*h, *n))
+            .collect()
+    }
+
+    async fn rolled(&self, model: &Model, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
+        let counts = model.counts.as_deref().unwrap_or("0");
+        let sql = format!(
+            "SELECT date_bin(INTERVAL '1 hour', {t}) AS hour, CAST(sum({counts}) AS BIGINT) AS n FROM {m} WHERE {t} >= $from AND {t} < $to GROUP BY 1",
+            t = model.time, m = model.name
+        );
+        self.per_hour(&[&model.name], &sql, span).await
+    }
+
+    async fn rejected(&self, stream: &str, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
+        if self.catalog.lake().existing("rejects").await?.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let sql = format!(
+            "SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*) AS n FROM rejects WHERE stream = '{stream}' AND time >= $from AND time < $to GROUP BY 1"
+        );
+        self.per_hour(&["rejects"], &sql, span).await
+    }
+
+    async fn per_hour(&self, tables: &[&str], sql: &str, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
+        let context = self.catalog.session_of(tables).await?;
+        let frame = bound(&context, sql, sql, span).await?;
+        let mut out = BTreeMap::new();
+        for batch in frame.collect().await.map_err(PipelineError::query(sql))? {
+            let hour = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+            let n = batch.column(1).as_primitive::<Int64Type>();
+            out.extend((0..batch.num_rows()).filter(|r| hour.is_valid(*r)).map(|r| (hour.value(r), n.value(r))));
+        }
+        Ok(out)
+    }
+
+    async fn write_findings(&self, state: &mut State, options: &RunOptions) -> Result<(), PipelineError> {
+        let mut table = self.catalog.table(&finding_table()).await?;
+        let mut known = BTreeSet::new();
+        for file in table.files()? {
+            for batch in table.read_file(&file).await? {
+                let (kind, subject) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+                known.extend((0..batch.num_rows()).map(|r| (kind.value(r).to_owned(), subject.value(r).to_owned())));
+            }
+        }
+        state.findings.retain(|f| known.insert((f.kind.clone(), f.subject.clone())));
+        if state.findings.is_empty() {
+            return Ok(());
+        }
+        let text = |f: &dyn Fn(&FindingRow) -> String| -> ArrayRef {
+            Arc::new(state.findings.iter().map(|r| Some(f(r))).collect::<StringArray>())
+        };
+        let times = vec![options.now_us; state.findings.len()];
+        let columns = vec![
+            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef,
+            text(&|f| f.kind.clone()),
+            text(&|f| f.subject.clone()),
+            text(&|f| f.detail.clone()),
+        ];
+        let batch = RecordBatch::try_new(finding_table().schema, columns)
+            .map_err(|e| PipelineError::Query { what: "findings".to_owned(), cause: e.to_string() })?;
+        table.append(&[batch], &[]).await?;
+        state.summary.findings = state.findings.len();
+        Ok(())
+    }
+}
+
+impl State {
+    fn live(&self, stream: &str, hour: i64) -> i64 {
+        let counts = stream.parse::<Stream>().ok().and_then(|s| self.counts.get(&s));
+        counts.and_then(|c| c.hours.get(&hour)).copied().unwrap_or(0)
+    }
+}
+
+fn boxed(e: datafusion::error::DataFusionError) -> Box<dyn std::error::Error + Send + Sync> {
+    Box::new(std::io::Error::other(e.strip_backtrace()))
+}
+
+fn mark(batch: &RecordBatch, generation: i64) -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> {
+    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    let mut columns = batch.columns().to_vec();
+    fields.push(Field::new("late", DataType::Int64, true));
+    columns.push(Arc::new(Int64Array::from(vec![generation; batch.num_rows()])));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn sql_spec(model: &Model, schema: &Schema) -> TableSpec {
+    let mut fields: Vec<Field> =
+        schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+    fields.push(Field::new("late", DataType::Int64, true));
+    TableSpec {
+        name: model.name.clone(),
+        schema: Arc::new(Schema::new(fields)),
+        time_column: Some(model.time.clone()),
+    }
+}
+
+/// Returns an interval as text.
+pub(crate) fn shown(range: Interval) -> String {
+    let text = |us: i64| {
+        chrono::DateTime::from_timestamp_micros(us)
+            .map_or_else(|| us.to_string(), |t| t.format("%F %H:%M").to_string())
+    };
+    format!("{} to {}", text(range.from_us), text(range.to_us))
+}
+
