@@ -15,6 +15,7 @@ mod run;
 
 pub use book::Book;
 pub use catalog::Catalog;
+pub use fishweir_events::{Grain, Interval, PeriodError, Stream, parse_period, parse_time, utc_microseconds};
 pub use certificate::{Certificate, RawCounts, certificate_table};
 pub use error::PipelineError;
 pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention};

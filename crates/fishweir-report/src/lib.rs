@@ -1,1 +1,16 @@
+//! Reports for engineers, managers and executives, as Markdown, HTML or JSON.
+//!
+//! One [`Report`] is built from metric values; the renderers only put it into words and pictures.
 
+mod build;
+mod charts;
+mod html;
+mod markdown;
+mod words;
+
+pub use build::{Card, IncidentLine, Report, ReportRequest, build};
+pub use html::html;
+pub use markdown::markdown;
+
+#[cfg(test)]
+mod tests;

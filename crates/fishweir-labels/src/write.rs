@@ -1,0 +1,290 @@
+//! The three incident tables.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use fishweir_lake::TableSpec;
+use fishweir_pipeline::{Catalog, Interval, PipelineError, utc_microseconds};
+
+use crate::CLASSIFIER;
+use crate::incidents::{Incident, IncidentMinute};
+use crate::series::between_sql;
+
+const INCIDENTS: &str = "dos_incidents";
+const MINUTES: &str = "dos_incident_minutes";
+const DRIVERS: &str = "dos_incident_drivers";
+
+fn field(name: &str, kind: DataType) -> Field {
+    Field::new(name, kind, true)
+}
+
+fn spec(name: &str, fields: Vec<Field>) -> TableSpec {
+    let time = fields.first().map(|f| f.name().clone());
+    TableSpec { name: name.to_owned(), schema: Arc::new(Schema::new(fields)), time_column: time }
+}
+
+pub(crate) fn tables() -> Vec<TableSpec> {
+    let (text, float, int) = (DataType::Utf8, DataType::Float64, DataType::Int64);
+    let time = utc_microseconds();
+    let incidents = [
+        ("start", time.clone()), ("incident_id", text.clone()), ("peak", time.clone()), ("end", time.clone()),
+        ("open", DataType::Boolean), ("kind", text.clone()), ("p_attack", float.clone()),
+        ("confidence", float.clone()), ("routes", text.clone()), ("requests", float.clone()),
+        ("expected_requests", float.clone()), ("excess_requests", float.clone()),
+        ("excess_low", float.clone()), ("excess_high", float.clone()),
+        ("peak_requests_per_min", float.clone()), ("duration_s", int.clone()),
+        ("detected_at", time.clone()), ("time_to_detect_s", int.clone()),
+        ("time_to_mitigate_s", int.clone()), ("stopped_requests", float.clone()),
+        ("stopped_share", float.clone()), ("failed_requests", float.clone()),
+        ("downtime_min", int.clone()), ("clients", float.clone()), ("clients_low", float.clone()),
+        ("clients_high", float.clone()), ("members_affected", float.clone()),
+        ("members_affected_low", float.clone()), ("members_affected_high", float.clone()),
+        ("history_weeks", float.clone()), ("evidence", text.clone()), ("label_source", text.clone()),
+        ("maturity", text.clone()), ("computed_at", time.clone()),
+    ];
+    // `start` is the start of the incident: a minute belongs to the interval its incident began in.
+    let minutes = [
+        ("start", time.clone()), ("minute", time.clone()), ("incident_id", text.clone()), ("kind", text.clone()),
+        ("requests", float.clone()), ("expected_requests", float.clone()), ("band_low", float.clone()),
+        ("band_high", float.clone()), ("excess_requests", float.clone()), ("blocked", float.clone()),
+        ("limited", float.clone()), ("challenged", float.clone()), ("challenges_passed", float.clone()),
+        ("stopped_requests", float.clone()), ("missed_requests", float.clone()), ("errors", float.clone()),
+    ];
+    let drivers = [
+        ("start", time), ("incident_id", text.clone()), ("rank", int), ("rule", text),
+        ("excess_requests", float.clone()), ("coverage", float.clone()), ("purity", float.clone()),
+        ("normal_share", float),
+    ];
+    let make = |list: &[(&str, DataType)]| list.iter().map(|(n, k)| field(n, k.clone())).collect();
+    vec![spec(INCIDENTS, make(&incidents)), spec(MINUTES, make(&minutes)), spec(DRIVERS, make(&drivers))]
+}
+
+/// What an earlier run knew from raw rows that may be gone by now.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    labels: HashMap<String, (Option<f64>, String, [Option<f64>; 3])>,
+    clients: HashMap<String, [Option<f64>; 3]>,
+    drivers: Vec<RecordBatch>,
+}
+
+pub(crate) async fn stored(catalog: &Catalog, range: Interval) -> Result<Stored, PipelineError> {
+    let mut out = Stored::default();
+    if catalog.lake().existing(INCIDENTS).await?.is_none() {
+        return Ok(out);
+    }
+    let sql = format!(
+        "SELECT incident_id, evidence, p_attack, members_affected, members_affected_low, members_affected_high, clients, clients_low, clients_high FROM {INCIDENTS} WHERE {}",
+        between_sql("start", range)
+    );
+    for batch in catalog.query(&[INCIDENTS], &sql).await? {
+        let text = |c: usize| cast(batch.column(c), &DataType::Utf8);
+        let (Ok(id), Ok(evidence)) = (text(0), text(1)) else { continue };
+        let (id, evidence) = (id.as_string::<i32>(), evidence.as_string::<i32>());
+        for r in 0..batch.num_rows() {
+            let f = |c: usize| {
+                let a = batch.column(c).as_primitive::<Float64Type>();
+                a.is_valid(r).then(|| a.value(r))
+            };
+            let shown = if evidence.is_valid(r) { evidence.value(r).to_owned() } else { String::new() };
+            out.labels.insert(id.value(r).to_owned(), (f(2), shown, [f(3), f(4), f(5)]));
+            out.clients.insert(id.value(r).to_owned(), [f(6), f(7), f(8)]);
+        }
+    }
+    let sql = format!("SELECT * FROM {DRIVERS} WHERE {}", between_sql("start", range));
+    out.drivers = catalog.query(&[DRIVERS], &sql).await?;
+    Ok(out)
+}
+
+fn failed(e: arrow::error::ArrowError) -> PipelineError {
+    PipelineError::Native { model: INCIDENTS.to_owned(), cause: e.to_string() }
+}
+
+pub(crate) fn rows(
+    incidents: &[Incident],
+    stored: &Stored,
+    now_us: i64,
+) -> Result<BTreeMap<String, Vec<RecordBatch>>, PipelineError> {
+    let specs = tables();
+    let mut out = BTreeMap::new();
+    for spec in specs {
+        let batches = match spec.name.as_str() {
+            INCIDENTS => vec![incident_rows(incidents, stored, now_us, &spec)?],
+            MINUTES => vec![minute_rows(incidents, stored, &spec)?],
+            _ => driver_rows(incidents, stored, &spec)?,
+        };
+        out.insert(spec.name, batches);
+    }
+    Ok(out)
+}
+
+struct Columns<'a, T> {
+    rows: Vec<&'a T>,
+}
+
+impl<T> Columns<'_, T> {
+    fn time(&self, f: impl Fn(&T) -> i64) -> ArrayRef {
+        let all: Vec<i64> = self.rows.iter().map(|r| f(r)).collect();
+        Arc::new(TimestampMicrosecondArray::from(all).with_timezone("UTC"))
+    }
+    fn text(&self, f: impl Fn(&T) -> String) -> ArrayRef {
+        Arc::new(self.rows.iter().map(|r| Some(f(r))).collect::<StringArray>())
+    }
+    fn float(&self, f: impl Fn(&T) -> Option<f64>) -> ArrayRef {
+        Arc::new(self.rows.iter().map(|r| f(r).filter(|v| v.is_finite())).collect::<Float64Array>())
+    }
+    fn int(&self, f: impl Fn(&T) -> Option<i64>) -> ArrayRef {
+        Arc::new(self.rows.iter().map(|r| f(r)).collect::<Int64Array>())
+    }
+    fn flag(&self, f: impl Fn(&T) -> bool) -> ArrayRef {
+        Arc::new(self.rows.iter().map(|r| Some(f(r))).collect::<BooleanArray>())
+    }
+}
+
+struct Full<'a> {
+    i: &'a Incident,
+    p: Option<f64>,
+    kind: &'static str,
+    evidence: String,
+    members: [Option<f64>; 3],
+    clients: [Option<f64>; 3],
+}
+
+fn full<'a>(i: &'a Incident, stored: &Stored) -> Full<'a> {
+    let triple = |v: Option<(f64, f64, f64)>| [v.map(|v| v.0), v.map(|v| v.1), v.map(|v| v.2)];
+    let clients = match i.clients {
+        Some(c) => triple(Some(c)),
+        None => stored.clients.get(&i.id).copied().unwrap_or_default(),
+    };
+    if let Some(insight) = &i.insight {
+        let evidence = serde_json::to_string(&insight.evidence).unwrap_or_default();
+        return Full { p: i.p_attack, kind: i.kind(), evidence, members: triple(insight.affected), clients, i };
+    }
+    // Raw rows are gone: what was learned from them stays.
+    let (p, evidence, members) = stored.labels.get(&i.id).cloned().unwrap_or_default();
+    let kind = match p {
+        None => "unknown",
+        Some(p) if p >= 0.5 => "attack",
+        Some(_) => "crowd",
+    };
+    Full { i, p, kind, evidence, members, clients }
+}
+
+const DAY_US: i64 = 86_400_000_000;
+
+fn incident_rows(incidents: &[Incident], stored: &Stored, now_us: i64, spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+    let all: Vec<Full<'_>> = incidents.iter().map(|i| full(i, stored)).collect();
+    let c = Columns { rows: all.iter().collect() };
+    let seconds = |us: i64| us / 1_000_000;
+    let sum = |i: &Incident, f: fn(&IncidentMinute) -> f64| i.minutes.iter().map(f).sum::<f64>();
+    let columns = vec![
+        c.time(|f| f.i.range.from_us),
+        c.text(|f| f.i.id.clone()),
+        c.time(|f| f.i.peak_us),
+        c.time(|f| f.i.range.to_us),
+        c.flag(|f| f.i.open),
+        c.text(|f| f.kind.to_owned()),
+        c.float(|f| f.p),
+        c.float(|f| Some(f.i.confidence())),
+        c.text(|f| if f.i.routes.is_empty() { "(all)".to_owned() } else { f.i.routes.join(" ") }),
+        c.float(|f| Some(sum(f.i, |m| m.point.observed))),
+        c.float(|f| Some(sum(f.i, |m| m.point.expected))),
+        c.float(|f| Some(f.i.excess.0)),
+        c.float(|f| Some(f.i.excess.1)),
+        c.float(|f| Some(f.i.excess.2)),
+        c.float(|f| f.i.minutes.iter().map(|m| m.point.observed).reduce(f64::max)),
+        c.int(|f| Some(seconds(f.i.range.to_us - f.i.range.from_us))),
+        c.time(|f| f.i.detected_us),
+        c.int(|f| Some(seconds(f.i.detected_us - f.i.range.from_us))),
+        c.int(|f| f.i.mitigated_us.map(|m| seconds(m - f.i.range.from_us))),
+        c.float(|f| Some(f.i.stopped)),
+        c.float(|f| (f.i.excess.0 > 0.0).then(|| (f.i.stopped / f.i.excess.0).min(1.0))),
+        c.float(|f| Some(f.i.failed)),
+        c.int(|f| Some(f.i.downtime_min)),
+        c.float(|f| f.clients[0]),
+        c.float(|f| f.clients[1]),
+        c.float(|f| f.clients[2]),
+        c.float(|f| f.members[0]),
+        c.float(|f| f.members[1]),
+        c.float(|f| f.members[2]),
+        c.float(|f| Some(f.i.history_weeks)),
+        c.text(|f| f.evidence.clone()),
+        c.text(|_| format!("detector-1 {CLASSIFIER}")),
+        c.text(|f| {
+            let settled = !f.i.open && f.i.range.to_us + DAY_US <= now_us;
+            if settled { "final" } else { "provisional" }.to_owned()
+        }),
+        c.time(|_| now_us),
+    ];
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+fn minute_rows(incidents: &[Incident], stored: &Stored, spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+    struct Row<'a> {
+        start_us: i64,
+        id: &'a str,
+        kind: &'static str,
+        m: &'a IncidentMinute,
+    }
+    let mut all = Vec::new();
+    for i in incidents {
+        let kind = full(i, stored).kind;
+        all.extend(i.minutes.iter().map(|m| Row { start_us: i.range.from_us, id: &i.id, kind, m }));
+    }
+    let c = Columns { rows: all.iter().collect() };
+    let excess = |r: &Row<'_>| (r.m.point.observed - r.m.point.expected).max(0.0);
+    let columns = vec![
+        c.time(|r| r.start_us),
+        c.time(|r| r.m.minute_us),
+        c.text(|r| r.id.to_owned()),
+        c.text(|r| r.kind.to_owned()),
+        c.float(|r| Some(r.m.point.observed)),
+        c.float(|r| Some(r.m.point.expected)),
+        c.float(|r| Some(r.m.point.band.0)),
+        c.float(|r| Some(r.m.point.band.1)),
+        c.float(|r| Some(excess(r))),
+        c.float(|r| Some(r.m.acts.blocked)),
+        c.float(|r| Some(r.m.acts.limited)),
+        c.float(|r| Some(r.m.acts.challenged)),
+        c.float(|r| Some(r.m.acts.challenges_passed)),
+        c.float(|r| Some(r.m.stopped)),
+        c.float(|r| Some((excess(r) - r.m.stopped).max(0.0))),
+        c.float(|r| Some(r.m.acts.errors)),
+    ];
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+fn driver_rows(incidents: &[Incident], stored: &Stored, spec: &TableSpec) -> Result<Vec<RecordBatch>, PipelineError> {
+    let mut all = Vec::new();
+    for i in incidents {
+        for (rank, d) in i.drivers().iter().enumerate() {
+            all.push((i, rank, d));
+        }
+    }
+    let c = Columns { rows: all.iter().collect() };
+    let columns = vec![
+        c.time(|r| r.0.range.from_us),
+        c.text(|r| r.0.id.clone()),
+        c.int(|r| i64::try_from(r.1 + 1).ok()),
+        c.text(|r| r.2.text.clone()),
+        c.float(|r| Some(r.2.rule.excess)),
+        c.float(|r| Some(r.2.rule.coverage)),
+        c.float(|r| Some(r.2.rule.purity)),
+        c.float(|r| Some(r.2.rule.normal_share)),
+    ];
+    let mut out = vec![RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)?];
+    let kept: Vec<&str> = incidents.iter().filter(|i| i.insight.is_none()).map(|i| i.id.as_str()).collect();
+    for batch in &stored.drivers {
+        let Some(id) = batch.column_by_name("incident_id") else { continue };
+        let id = cast(id, &DataType::Utf8).map_err(failed)?;
+        let mask: BooleanArray =
+            id.as_string::<i32>().iter().map(|id| Some(id.is_some_and(|id| kept.contains(&id)))).collect();
+        out.push(filter_record_batch(batch, &mask).map_err(failed)?);
+    }
+    Ok(out)
+}

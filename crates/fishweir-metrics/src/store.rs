@@ -1,0 +1,201 @@
+//! Table `metric_values`: the stored values of every metric.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use fishweir_lake::TableSpec;
+use fishweir_pipeline::{
+    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention, utc_microseconds,
+};
+
+use crate::catalogue::{Metric, MetricType};
+use crate::costs::Costs;
+use crate::evaluate::{Buckets, Evaluator, MetricValue};
+
+/// Native model of `metric_values`.
+pub struct MetricValues {
+    metrics: Vec<Metric>,
+    costs: Costs,
+    raw_days: u32,
+}
+
+const NAME: &str = "metric_values";
+
+/// Returns the table `metric_values`.
+///
+/// # Shape
+/// One row per metric, grain and period that holds sealed data. `dims` is a JSON object (empty
+/// for the whole, `{"label": …}` for the winner of a ranking). `value` is null when it cannot be
+/// known; `reason` then says why.
+#[must_use]
+pub fn metric_value_table() -> TableSpec {
+    let (text, float) = (DataType::Utf8, DataType::Float64);
+    let fields = [
+        ("period_start", utc_microseconds()), ("period_end", utc_microseconds()), ("grain", text.clone()),
+        ("metric", text.clone()), ("version", DataType::Int64), ("dims", text.clone()), ("value", float.clone()),
+        ("low", float.clone()), ("high", float.clone()), ("n", float.clone()), ("coverage", float),
+        ("label_source", text.clone()), ("maturity", text.clone()), ("reason", text),
+        ("computed_at", utc_microseconds()),
+    ];
+    TableSpec {
+        name: NAME.to_owned(),
+        schema: Arc::new(Schema::new(fields.into_iter().map(|(n, k)| Field::new(n, k, true)).collect::<Vec<_>>())),
+        time_column: Some("period_start".to_owned()),
+    }
+}
+
+impl MetricValues {
+    /// Returns the model of a catalogue.
+    #[must_use]
+    pub fn new(metrics: Vec<Metric>, costs: Costs, raw_days: u32) -> Self {
+        Self { metrics, costs, raw_days }
+    }
+
+    fn sources(&self) -> Vec<String> {
+        let all = self.metrics.iter().flat_map(|m| [&m.from, &m.from_hour]).flatten();
+        // Tables written beside another model change together with it.
+        let known: BTreeSet<String> = all.map(|t| owner(t).to_owned()).collect();
+        known.into_iter().collect()
+    }
+
+    // A changed definition, cost or catalogue makes every stored value stale.
+    fn fingerprint(&self) -> i64 {
+        let mut h: u64 = 0xcbf2_9ce4_8422_2325;
+        let mut eat = |text: &str| {
+            for b in text.bytes() {
+                h = (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for m in &self.metrics {
+            eat(&serde_json::to_string(m).unwrap_or_default());
+        }
+        self.costs.all().iter().for_each(|(k, v)| eat(&format!("{k}{v:?}")));
+        i64::try_from(h >> 2).unwrap_or(1)
+    }
+}
+
+fn owner(table: &str) -> &str {
+    if table.starts_with("dos_incident") { "dos_incidents" } else { table }
+}
+
+#[async_trait]
+impl NativeModel for MetricValues {
+    fn model(&self) -> Model {
+        Model {
+            name: NAME.to_owned(),
+            description: "Values of every metric, with interval, n, coverage and maturity.".to_owned(),
+            version: self.fingerprint(),
+            grain: Grain::Day,
+            time: "period_start".to_owned(),
+            interval: Grain::Day,
+            keys: ["metric", "grain", "period_start", "dims"].map(str::to_owned).to_vec(),
+            inputs: self.sources(),
+            counts: None,
+            retention: Retention::default(),
+            recipe: Recipe::Native,
+            file: "native".to_owned(),
+        }
+    }
+
+    fn tables(&self) -> Vec<TableSpec> {
+        vec![metric_value_table()]
+    }
+
+    async fn run(&self, catalog: &Catalog, range: Interval, now_us: i64) -> Result<NativeOutput, PipelineError> {
+        let evaluator = Evaluator::new(catalog, &self.metrics, self.costs.clone(), self.raw_days, now_us).await?;
+        let mut rows: Vec<(&Metric, Grain, MetricValue)> = Vec::new();
+        for metric in &self.metrics {
+            for grain in &metric.grains {
+                // A trailing window reaches forward: later periods contain the changed days too.
+                let ahead = i64::from(metric.window_days.filter(|_| metric.kind == MetricType::Cumulative).unwrap_or(0));
+                let span = Interval::new(range.from_us, (range.to_us + ahead * DAY_US).min(now_us.max(range.to_us)));
+                let values = evaluator.values(&metric.name, Buckets::Each(*grain, span), None).await?;
+                rows.extend(values.into_iter().filter(|v| v.coverage > 0.0).map(|v| (metric, *grain, v)));
+            }
+        }
+        let wide = Interval::new(Grain::Year.floor(range.from_us), Grain::Year.next(Grain::Year.floor(now_us.max(range.to_us))));
+        // Week 1 may begin in the year before.
+        let wide = Interval::new(wide.from_us - 7 * DAY_US, wide.to_us);
+        let fresh: BTreeSet<(String, &str, i64)> =
+            rows.iter().map(|(m, g, v)| (m.name.clone(), g.name(), v.period.from_us)).collect();
+        let names: BTreeSet<&str> = self.metrics.iter().map(|m| m.name.as_str()).collect();
+        let mut batches = vec![batch(&rows, now_us)?];
+        batches.extend(kept(catalog, wide, &fresh, &names).await?);
+        Ok(NativeOutput { range: Some(wide), tables: BTreeMap::from([(NAME.to_owned(), batches)]) })
+    }
+}
+
+const DAY_US: i64 = 86_400_000_000;
+
+// Stored values of other periods stay; values of metrics that no longer exist go.
+async fn kept(
+    catalog: &Catalog,
+    wide: Interval,
+    fresh: &BTreeSet<(String, &str, i64)>,
+    names: &BTreeSet<&str>,
+) -> Result<Vec<RecordBatch>, PipelineError> {
+    let Some(table) = catalog.lake().existing(NAME).await? else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    for file in table.files()? {
+        for b in table.read_file(&file).await? {
+            let text = |n: &str| b.column_by_name(n).and_then(|c| cast(c, &DataType::Utf8).ok());
+            let (Some(metric), Some(grain), Some(start)) = (text("metric"), text("grain"), b.column_by_name("period_start")) else {
+                continue;
+            };
+            let (metric, grain) = (metric.as_string::<i32>(), grain.as_string::<i32>());
+            let start = start.as_primitive::<TimestampMicrosecondType>();
+            let mask: BooleanArray = (0..b.num_rows())
+                .map(|r| {
+                    let known = fresh.contains(&(metric.value(r).to_owned(), grain.value(r), start.value(r)));
+                    Some(wide.contains(start.value(r)) && !known && names.contains(metric.value(r)))
+                })
+                .collect();
+            out.push(filter_record_batch(&b, &mask).map_err(failed)?);
+        }
+    }
+    Ok(out)
+}
+
+fn failed(e: arrow::error::ArrowError) -> PipelineError {
+    PipelineError::Native { model: NAME.to_owned(), cause: e.to_string() }
+}
+
+fn batch(rows: &[(&Metric, Grain, MetricValue)], now_us: i64) -> Result<RecordBatch, PipelineError> {
+    let time = |f: &dyn Fn(&MetricValue) -> i64| -> ArrayRef {
+        let all: Vec<i64> = rows.iter().map(|r| f(&r.2)).collect();
+        Arc::new(TimestampMicrosecondArray::from(all).with_timezone("UTC"))
+    };
+    let text = |f: &dyn Fn(&(&Metric, Grain, MetricValue)) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(f).collect::<StringArray>())
+    };
+    let float = |f: &dyn Fn(&MetricValue) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(|r| f(&r.2)).collect::<Float64Array>())
+    };
+    let dims = |v: &MetricValue| match &v.label {
+        None => "{}".to_owned(),
+        Some(l) => serde_json::json!({ "label": l }).to_string(),
+    };
+    let columns = vec![
+        time(&|v| v.period.from_us),
+        time(&|v| v.period.to_us),
+        text(&|r| Some(r.1.name().to_owned())),
+        text(&|r| Some(r.0.name.clone())),
+        Arc::new(rows.iter().map(|r| r.0.version).collect::<Int64Array>()),
+        text(&|r| Some(dims(&r.2))),
+        float(&|v| v.value),
+        float(&|v| v.low),
+        float(&|v| v.high),
+        float(&|v| Some(v.n)),
+        float(&|v| Some(v.coverage)),
+        text(&|r| Some(r.2.label_source.clone())),
+        text(&|r| Some(r.2.maturity.to_owned())),
+        text(&|r| r.2.reason.clone()),
+        time(&|_| now_us),
+    ];
+    RecordBatch::try_new(metric_value_table().schema, columns).map_err(failed)
+}

@@ -1,0 +1,251 @@
+//! Arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Counts, labels and explains what passes through the event streams of a streaming service.
+#[derive(Debug, Parser)]
+#[command(name = "fishweir", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Project folder
+    #[arg(long, global = true, env = "FISHWEIR_PROJECT", value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// Present time instead of the clock, for repeatable runs
+    #[arg(long, global = true, env = "FISHWEIR_NOW", value_name = "TIME")]
+    pub(crate) now: Option<String>,
+    /// No progress bars
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part (some inputs failed)";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Simulate a service, run everything, print the executive report
+    #[command(after_help = "Example:\n  fishweir demo\n  fishweir demo --days 14 --keep ./my-demo")]
+    Demo(DemoArgs),
+    /// Make a project folder: configuration, key file, places for sources, models and metrics
+    #[command(after_help = "Example:\n  fishweir init --project ./weir")]
+    Init,
+    /// Take files into the lake, each row exactly once
+    #[command(after_help = "Examples:\n  fishweir ingest --source access-log /var/log/nginx/access.log*\n  fishweir ingest --source fishweir 'events/requests/*.parquet'\n  zcat old.gz | fishweir ingest --source access-log -\n\nThe same file again adds nothing; a file that grew adds its new lines.\nRefused rows are listed in table `rejects` with file, line and reason.")]
+    Ingest(IngestArgs),
+    /// List the known sources, or print one
+    #[command(after_help = "Example:\n  fishweir sources access-log > sources/mine.toml")]
+    Sources {
+        /// Source to print
+        name: Option<String>,
+    },
+    /// Seal, roll up, detect, label, measure: whatever is due
+    #[command(after_help = "Examples:\n  fishweir run\n  fishweir run --until 2026-10-01")]
+    Run(RunArgs),
+    /// Compute one model and what it needs
+    #[command(after_help = "Example:\n  fishweir backfill request_days")]
+    Backfill {
+        /// Model
+        model: String,
+    },
+    /// Print a report for one kind of reader
+    #[command(after_help = "Examples:\n  fishweir report --for executive --period 2026-10\n  fishweir report --for engineer --period 2026-W40 --format html > week.html")]
+    Report(ReportArgs),
+    /// List incidents, or print one in full
+    #[command(after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login")]
+    Incidents(IncidentArgs),
+    /// Print values of one metric
+    #[command(after_help = "Example:\n  fishweir metric dos_attack_requests --from 2026-10-01 --to 2026-11-01 --grain day")]
+    Metric(MetricArgs),
+    /// List the metric catalogue
+    Metrics {
+        /// Output
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Ask the lake in SQL; reads only
+    #[command(after_help = "Examples:\n  fishweir sql 'SELECT date_trunc(''month'', day), sum(requests) FROM request_days GROUP BY 1 ORDER BY 1'\n  fishweir sql 'SELECT hll_count(hll_merge(clients_hll)) FROM request_days' --format json\n  fishweir sql 'SHOW TABLES'")]
+    Sql(SqlArgs),
+    /// Say what may be deleted and why; --apply deletes it
+    #[command(after_help = "Examples:\n  fishweir retention\n  fishweir retention --apply")]
+    Retention(RetentionArgs),
+    /// Merge small files of every table
+    Compact,
+    /// Write events of a simulated service, with the truth beside them
+    #[command(after_help = "Example:\n  fishweir simulate --out ./world --seed 7 --days 14")]
+    Simulate(SimulateArgs),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// Comma-separated
+    Csv,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Days to simulate
+    #[arg(long, default_value_t = 15)]
+    pub(crate) days: u32,
+    /// Seed of the simulation
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder to keep the project in
+    #[arg(long, value_name = "DIR", default_value = "fishweir-demo")]
+    pub(crate) keep: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct IngestArgs {
+    /// Files, patterns or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    /// Source definition; guessed from the content when left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Take every file for a new one even if it begins like a known one
+    #[arg(long)]
+    pub(crate) as_new: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Leave intervals alone that end after this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reader {
+    /// Details of traffic, defences and service health
+    Engineer,
+    /// Trends, response, people and money
+    Manager,
+    /// A few cards
+    Executive,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Markdown
+    #[default]
+    Md,
+    /// One self-contained page
+    Html,
+    /// Data
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// Who reads it
+    #[arg(long = "for", value_enum, default_value = "executive")]
+    pub(crate) reader: Reader,
+    /// 2026, 2026-Q3, 2026-10, 2026-W40, 2026-10-05 or 2026-10-01..2026-10-15; default: the last whole month with data
+    #[arg(long)]
+    pub(crate) period: Option<String>,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct IncidentArgs {
+    /// Incident to print in full
+    pub(crate) id: Option<String>,
+    /// First day
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// Also surges that were no attack
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MetricArgs {
+    /// Metric
+    pub(crate) name: String,
+    /// First day
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// hour, day, week, month or year
+    #[arg(long, default_value = "day")]
+    pub(crate) grain: String,
+    /// Dimension to split by
+    #[arg(long, value_name = "DIM")]
+    pub(crate) by: Option<String>,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SqlArgs {
+    /// Statement; `-` reads it from standard input
+    pub(crate) statement: String,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetentionArgs {
+    /// Delete what may go
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// Folder for events and truth
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Days
+    #[arg(long, default_value_t = 15)]
+    pub(crate) days: u32,
+    /// First day
+    #[arg(long, default_value = "2026-10-01")]
+    pub(crate) start: String,
+    /// Accounts of the service
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) accounts: u32,
+    /// File format of the events
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) events: EventFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventFormat {
+    /// Parquet
+    #[default]
+    Parquet,
+    /// One JSON object per line
+    Ndjson,
+}

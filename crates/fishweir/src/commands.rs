@@ -1,0 +1,43 @@
+//! One file per command.
+
+mod compact;
+mod demo;
+mod incidents;
+mod ingest;
+mod init;
+mod metric;
+mod report;
+mod retention;
+mod run;
+mod simulate;
+mod sources;
+mod sql;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::{Cli, Command};
+use crate::project::Project;
+
+pub(crate) async fn run(cli: Cli) -> Result<u8> {
+    let now_us = match &cli.now {
+        Some(text) => fishweir_events::parse_time(text).context("--now")?,
+        None => chrono::Utc::now().timestamp_micros(),
+    };
+    let open = || Project::open(&cli.project, now_us);
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, cli.quiet).await,
+        Command::Init => init::run(&cli.project),
+        Command::Ingest(args) => ingest::run(&open()?, &args, cli.quiet).await,
+        Command::Sources { name } => sources::run(&open()?, name.as_deref()),
+        Command::Run(args) => run::run(&open()?, &args, cli.quiet).await,
+        Command::Backfill { model } => run::backfill(&open()?, &model, cli.quiet).await,
+        Command::Report(args) => report::run(&open()?, &args).await,
+        Command::Incidents(args) => incidents::run(&open()?, &args).await,
+        Command::Metric(args) => metric::run(&open()?, &args).await,
+        Command::Metrics { format } => metric::catalogue(&open()?, format),
+        Command::Sql(args) => sql::run(&open()?, &args).await,
+        Command::Retention(args) => retention::run(&open()?, &args).await,
+        Command::Compact => compact::run(&open()?).await,
+        Command::Simulate(args) => simulate::run(&args, cli.quiet),
+    }
+}

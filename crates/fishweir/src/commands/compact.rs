@@ -1,0 +1,21 @@
+//! `fishweir compact`
+
+use anyhow::Result;
+
+use crate::output::say;
+use crate::project::Project;
+
+const SMALL_BYTES: i64 = 32 << 20;
+
+pub(crate) async fn run(project: &Project) -> Result<u8> {
+    let _lock = project.lock()?;
+    let lake = project.lake()?;
+    for name in lake.table_names().await? {
+        let Some(mut table) = lake.existing(&name).await? else { continue };
+        let change = table.compact(SMALL_BYTES).await?;
+        if change.files_removed > 0 {
+            say(&format!("{name}: {} small files merged, {} rows", change.files_removed, change.rows_added))?;
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,56 @@
+//! Printing results, and the exit codes.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use arrow::record_batch::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+
+use crate::cli::Format;
+
+/// Something failed.
+pub(crate) const FAILED: u8 = 1;
+/// Some inputs failed, the others were taken.
+pub(crate) const PARTIAL: u8 = 3;
+
+pub(crate) fn print_batches(batches: &[RecordBatch], format: Format) -> Result<()> {
+    let out = io::stdout().lock();
+    match format {
+        Format::Text => say(&pretty_format_batches(batches)?.to_string()),
+        Format::Csv => {
+            let mut writer = arrow::csv::Writer::new(out);
+            for b in batches {
+                writer.write(b)?;
+            }
+            Ok(())
+        }
+        Format::Json => {
+            let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
+            let mut writer = builder.build::<_, arrow::json::writer::JsonArray>(out);
+            let all: Vec<&RecordBatch> = batches.iter().filter(|b| b.num_rows() > 0).collect();
+            writer.write_batches(&all)?;
+            writer.finish()?;
+            let mut out = writer.into_inner();
+            if all.is_empty() {
+                // The writer prints nothing at all for no rows.
+                write!(out, "")?;
+            }
+            writeln!(out)?;
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    say(&serde_json::to_string_pretty(value)?)
+}
+
+pub(crate) fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+pub(crate) fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    e.chain().any(|c| c.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}

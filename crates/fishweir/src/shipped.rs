@@ -1,0 +1,3 @@
+//! Models and metrics that come with the binary.
+
+include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
