@@ -6,6 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -88,7 +91,9 @@ impl Mapping {
             };
             let df_schema = df_schema.as_ref().map_err(|e| fail(datafusion::error::DataFusionError::Plan(e.to_string())))?;
             let logical = context.parse_sql_expr(expression, df_schema).map_err(fail)?;
-            let physical = context.create_physical_expr(logical, df_schema).map_err(fail)?;
+            let physical = simplified(logical, df_schema)
+                .and_then(|e| context.create_physical_expr(e, df_schema))
+                .map_err(fail)?;
             rules.push((column.clone(), Rule::Expression(physical)));
         }
         Ok(Self { rules, schema })
@@ -120,6 +125,14 @@ impl Mapping {
         }
         (mapped, failed)
     }
+}
+
+// Some functions (`coalesce`, `nvl`) only exist in simplified form.
+fn simplified(expr: Expr, schema: &DFSchema) -> Result<Expr, datafusion::error::DataFusionError> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let simplifier = ExprSimplifier::new(context);
+    let expr = simplifier.coerce(expr, schema)?;
+    simplifier.simplify(expr)
 }
 
 fn evaluate(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
@@ -130,6 +131,14 @@ pub(crate) async fn bound(
     frame
         .with_param_values(vec![("from", time(range.from_us)), ("to", time(range.to_us))])
         .map_err(PipelineError::query(what))
+}
+
+/// Returns a column as microseconds UTC, whatever unit the engine computed it in.
+pub(crate) fn times(batch: &RecordBatch, column: usize) -> Result<TimestampMicrosecondArray, PipelineError> {
+    use arrow::array::AsArray as _;
+    let cast = arrow::compute::cast(batch.column(column), &fishweir_events::utc_microseconds());
+    let cast = cast.map_err(|e| PipelineError::Query { what: "time column".to_owned(), cause: e.to_string() })?;
+    Ok(cast.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().clone())
 }
 
 // Text is scanned as views: no copy per value, and the sketch functions read them directly.

@@ -10,7 +10,7 @@ use fishweir_events::{Grain, Interval, Stream, utc_microseconds};
 use fishweir_lake::{LakeError, Table, TableSpec};
 use futures::StreamExt as _;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, times};
 use crate::error::PipelineError;
 
 /// Grain of the seal.
@@ -181,7 +181,7 @@ impl RawCounts {
         let frame = context.sql(&sql).await.map_err(PipelineError::query(name))?;
         counts.hours.clear();
         for batch in frame.collect().await.map_err(PipelineError::query(name))? {
-            let hour = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+            let hour = times(&batch, 0)?;
             let n = batch.column(1).as_primitive::<Int64Type>();
             for r in (0..batch.num_rows()).filter(|r| hour.is_valid(*r)) {
                 counts.hours.insert(hour.value(r), n.value(r));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use fishweir_events::{Interval, Stream, utc_microseconds};
@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use crate::book::Book;
-use crate::catalog::{Catalog, bound};
+use crate::catalog::{Catalog, bound, times};
 use crate::certificate::{self, Certificate, Certificates, RawCounts, SEAL, certificate_table};
 use crate::error::PipelineError;
 use crate::graph::{is_stream, levels};
@@ -612,7 +612,7 @@ impl Runner {
         let frame = bound(&context, sql, sql, span).await?;
         let mut out = BTreeMap::new();
         for batch in frame.collect().await.map_err(PipelineError::query(sql))? {
-            let hour = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+            let hour = times(&batch, 0)?;
             let n = batch.column(1).as_primitive::<Int64Type>();
             out.extend((0..batch.num_rows()).filter(|r| hour.is_valid(*r)).map(|r| (hour.value(r), n.value(r))));
         }
@@ -671,12 +671,19 @@ fn mark(batch: &RecordBatch, generation: i64) -> Result<RecordBatch, Box<dyn std
 
 fn sql_spec(model: &Model, schema: &Schema) -> TableSpec {
     let mut fields: Vec<Field> =
-        schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+        schema.fields().iter().map(|f| Field::new(f.name(), stored_type(f.data_type()), true)).collect();
     fields.push(Field::new("late", DataType::Int64, true));
     TableSpec {
         name: model.name.clone(),
         schema: Arc::new(Schema::new(fields)),
         time_column: Some(model.time.clone()),
+    }
+}
+
+fn stored_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Timestamp(_, _) => utc_microseconds(),
+        other => other.clone(),
     }
 }
 
