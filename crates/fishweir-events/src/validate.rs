@@ -115,7 +115,8 @@ impl CanonicalRules<'_> {
             refused: BTreeMap::new(),
         };
         for (name, kind, _) in self.stream.columns() {
-            if let Some(array) = mapped.columns.get(*name) {
+            // A field that no row has counts as not given, so that it can be derived.
+            if let Some(array) = mapped.columns.get(*name).filter(|a| a.null_count() < a.len()) {
                 work.take(name, *kind, array)?;
             }
         }
@@ -335,7 +336,7 @@ impl Work<'_> {
         mapped: &Mapped,
         fallback_id: &dyn Fn(usize) -> String,
     ) -> Result<Canonical, ArrowError> {
-        let own = match mapped.columns.get("event_id") {
+        let own = match mapped.columns.get("event_id").filter(|a| a.null_count() < a.len()) {
             Some(a) => Some(blank_to_null(&safe_cast(a, Kind::Text)?)),
             None => None,
         };

@@ -444,9 +444,11 @@ impl Evaluator {
         let mut out = Vec::new();
         for (i, period) in periods.into_iter().enumerate() {
             let mut v = self.blank(metric, period, None);
-            v.value = value.get(i).copied().flatten();
+            // WHY: functions such as `greatest` skip nulls; an unknown part makes the whole unknown.
+            let known = columns.iter().all(|(_, vs)| vs.get(i).is_some_and(|p| p.value.is_some()));
+            v.value = value.get(i).copied().flatten().filter(|_| known);
             let ends = [low.get(i).copied().flatten(), high.get(i).copied().flatten()];
-            if let [Some(a), Some(b)] = ends {
+            if let ([Some(a), Some(b)], true) = (ends, known) {
                 (v.low, v.high) = (Some(a.min(b)), Some(a.max(b)));
             }
             v.n = columns.iter().filter_map(|(_, vs)| vs.get(i)).map(|v| v.n).fold(0.0, f64::max);

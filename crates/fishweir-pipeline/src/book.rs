@@ -167,6 +167,24 @@ impl Book {
         })
     }
 
+    /// Returns whether rows of any of the tables inside the interval were marked `what` and not
+    /// written again since.
+    #[must_use]
+    pub fn touched_last(&self, what: &str, tables: &[String], range: Interval) -> bool {
+        let none = Spans::default();
+        tables.iter().any(|t| {
+            let Some(marks) = self.changed.get(&format!("{what}:{t}")) else { return false };
+            let written = self.changed.get(t).unwrap_or(&none);
+            marks.newer_than(written).iter().any(|i| i.overlaps(range))
+        })
+    }
+
+    /// Returns a number larger than any used so far; generations of late rows are such numbers.
+    #[must_use]
+    pub fn next_number(&self) -> i64 {
+        self.next
+    }
+
     /// Announces that rows of the intervals are about to change; returns the mark's number.
     ///
     /// # Errors

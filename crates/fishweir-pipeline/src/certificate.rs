@@ -23,8 +23,8 @@ pub struct Certificate {
     pub stream: String,
     /// The hour.
     pub range: Interval,
-    /// How often raw rows of this hour were deleted; rows of the rollups with this number in
-    /// `late` come from the raw rows that live now.
+    /// Rows of the rollups with this number in `late` come from the raw rows that live now. 0 at
+    /// first; a new, larger number each time the raw rows are deleted.
     pub generation: i64,
     /// Raw rows that live now.
     pub raw_rows: i64,
@@ -36,7 +36,7 @@ pub struct Certificate {
     pub late_rows: i64,
     /// Rows of the stream refused during this hour (by arrival).
     pub rejected_rows: i64,
-    /// `sealed`, `deleting` or `deleted`.
+    /// `pending`, `sealed`, `deleting` or `deleted`.
     pub state: String,
     /// When this was written, microseconds.
     pub sealed_at_us: i64,

@@ -70,6 +70,7 @@ pub(crate) async fn recover(
     table: &mut Table,
     certificates: &mut Certificates,
     counts: &BTreeMap<Stream, RawCounts>,
+    generation: i64,
     now_us: i64,
 ) -> Result<(), LakeError> {
     let mut fixed = Vec::new();
@@ -81,17 +82,17 @@ pub(crate) async fn recover(
         if live.unwrap_or(0) >= c.raw_rows {
             c.state = "sealed".to_owned();
         } else {
-            gone(&mut c);
+            gone(&mut c, generation);
         }
         fixed.push(c);
     }
     certificate::store(table, certificates, fixed).await
 }
 
-fn gone(c: &mut Certificate) {
+fn gone(c: &mut Certificate, generation: i64) {
     c.deleted_rows += c.raw_rows;
     c.raw_rows = 0;
-    c.generation += 1;
+    c.generation = generation;
     c.state = "deleted".to_owned();
 }
 
@@ -111,8 +112,10 @@ pub async fn plan(catalog: &Catalog, models: &[Model], streams: &[Stream], optio
             counts.insert(*stream, RawCounts::of(catalog, *stream, &raw).await?);
         }
     }
-    recover(&mut table, &mut certificates, &counts, options.now_us).await?;
+    let book = Book::load(catalog.lake()).await?;
+    recover(&mut table, &mut certificates, &counts, book.next_number(), options.now_us).await?;
     let mut plan = Plan::default();
+    let mut staying: Vec<Interval> = Vec::new();
     let oldest_kept = SEAL.floor(options.now_us - i64::from(options.raw_days) * DAY_US);
     for (stream, live) in &counts {
         let mut going = Vec::new();
@@ -135,28 +138,35 @@ pub async fn plan(catalog: &Catalog, models: &[Model], streams: &[Stream], optio
                     ("delete", "certified: the rollups account for every row".to_owned())
                 }
             };
+            if verdict == "keep" {
+                staying.push(range);
+            }
             say(&mut plan, stream.name(), range, *rows, verdict, reason);
         }
         if !going.is_empty() {
             plan.raw.push((*stream, going));
         }
     }
-    let book = Book::load(catalog.lake()).await?;
     for model in models {
-        derived(catalog, model, models, &book, options, &mut plan).await?;
+        derived(catalog, model, models, &book, &staying, options, &mut plan).await?;
     }
     Ok(plan)
 }
 
-async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book, options: RetentionOptions, plan: &mut Plan) -> Result<(), PipelineError> {
+async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book, staying: &[Interval], options: RetentionOptions, plan: &mut Plan) -> Result<(), PipelineError> {
     let rules = [(model.retention.keep_days, false), (model.retention.thin_after_days, true)];
+    let mut deleted_before = i64::MIN;
     for (days, thin) in rules {
         let Some(days) = days else { continue };
         let Some(table) = catalog.lake().existing(&model.name).await? else { return Ok(()) };
         let end = model.interval.floor(options.now_us - i64::from(days) * DAY_US);
         let files = table.files()?;
         let first = files.iter().filter_map(|f| f.time.map(|t| t.min_us)).min();
-        let Some(first) = first.map(|f| model.interval.floor(f)).filter(|f| *f < end) else { continue };
+        let first = first.map(|f| model.interval.floor(f).max(deleted_before));
+        let Some(first) = first.filter(|f| *f < end) else { continue };
+        if !thin {
+            deleted_before = end;
+        }
         let range = Interval::new(first, end);
         let name = [model.name.clone()];
         let todo = if thin { not_yet(book, &name, range, model) } else { vec![range] };
@@ -165,7 +175,11 @@ async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book
                 m.inputs.contains(&model.name)
                     && !book.stale(&m.name, m.version, &m.inputs, m.interval, i64::MAX / 4).iter().all(|s| !s.overlaps(range))
             });
+            // WHY: late rows of an hour whose raw rows live are rolled up again from the finer
+            // tables, which must therefore still be whole.
+            let raw_lives = !thin && staying.iter().any(|s| s.overlaps(range));
             let (verdict, reason) = match (waiting, thin) {
+                _ if raw_lives => ("keep", "raw rows of this time still live".to_owned()),
                 (Some(m), _) => ("keep", format!("`{}` still has to read it; `fishweir run` does that", m.name)),
                 (None, false) => ("delete", format!("older than {days} days; coarser tables hold it")),
                 (None, true) => ("thin", format!("older than {days} days: {} emptied, counts stay", model.retention.thin.join(", "))),
@@ -189,7 +203,7 @@ async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book
 // Thinning leaves rows behind, so the record tells where it already happened.
 fn not_yet(book: &Book, name: &[String], range: Interval, model: &Model) -> Vec<Interval> {
     let parts = range.split(model.interval).into_iter();
-    Interval::coalesce(parts.filter(|r| !book.touched("gone", name, *r)).collect())
+    Interval::coalesce(parts.filter(|r| !book.touched_last("thin", name, *r)).collect())
 }
 
 fn say(plan: &mut Plan, table: &str, range: Interval, rows: i64, verdict: &'static str, reason: String) {
@@ -238,15 +252,17 @@ pub async fn apply(catalog: &Catalog, plan: &Plan, now_us: i64) -> Result<Applie
         };
         out.raw_rows += change.rows_removed;
         out.bytes += change.bytes_removed;
+        let generation = Book::load(catalog.lake()).await?.next_number();
         let mut done = with("deleted");
-        done.iter_mut().for_each(gone);
+        done.iter_mut().for_each(|c| gone(c, generation));
         certificate::store(&mut table, &mut certificates, done).await?;
         raw.sweep().await?;
     }
     let mut book = Book::load(catalog.lake()).await?;
     for (model, range, thin) in &plan.derived {
         let Some(mut table) = catalog.lake().existing(&model.name).await? else { continue };
-        book.announce(&format!("gone:{}", model.name), 0, &[*range], now_us).await?;
+        let what = if *thin { "thin" } else { "gone" };
+        book.announce(&format!("{what}:{}", model.name), 0, &[*range], now_us).await?;
         if *thin {
             out.thinned_rows += thin_rows(catalog, model, &mut table, *range).await?;
         } else {

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampM
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
-use fishweir_events::{Interval, Stream, utc_microseconds};
+use fishweir_events::{Grain, Interval, Stream, utc_microseconds};
 use fishweir_lake::{BatchStream, Table, TableSpec};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -194,9 +194,11 @@ impl Runner {
             }
             raw.insert(spec.name.clone(), table);
         }
-        crate::retention::recover(&mut certificate_table, &mut certificates, &counts, options.now_us).await?;
+        let book = Book::load(self.catalog.lake()).await?;
+        let generation = book.next_number();
+        crate::retention::recover(&mut certificate_table, &mut certificates, &counts, generation, options.now_us).await?;
         Ok(State {
-            book: Book::load(self.catalog.lake()).await?,
+            book,
             certificates,
             certificate_table,
             counts,
@@ -214,6 +216,7 @@ impl Runner {
             let mut ranges: Vec<Interval> = Vec::new();
             let mut previous: Option<(i64, bool)> = None;
             let hours = state.counts.get(&stream).map(|c| c.hours.clone()).unwrap_or_default();
+            self.expect_late(state, name, &hours, options).await?;
             for (hour, rows) in hours {
                 let range = Interval::new(hour, SEAL.next(hour));
                 if range.to_us > options.until_us {
@@ -246,6 +249,43 @@ impl Runner {
             let ranges = self.split_at_certificates(state, name, ranges);
             state.book.announce(name, 0, &ranges, options.now_us).await?;
         }
+        Ok(())
+    }
+
+    // An hour that was never sealed may lie where finer tables are already deleted or thinned: its
+    // rows then merge in a generation of their own. That decision is stored before any row is
+    // written, so that a crash repeats it.
+    async fn expect_late(
+        &self,
+        state: &mut State,
+        stream: &str,
+        hours: &BTreeMap<i64, i64>,
+        options: &RunOptions,
+    ) -> Result<(), PipelineError> {
+        let names: Vec<String> = self.models.iter().map(|m| m.name.clone()).collect();
+        let generation = state.book.next_number();
+        let mut pending = Vec::new();
+        for hour in hours.keys() {
+            let range = Interval::new(*hour, SEAL.next(*hour));
+            let fresh = !state.certificates.contains_key(&(stream.to_owned(), *hour));
+            let whole = range.align(Grain::Day);
+            let lossy = state.book.touched("gone", &names, whole);
+            if fresh && range.to_us <= options.until_us && lossy {
+                pending.push(Certificate {
+                    stream: stream.to_owned(),
+                    range,
+                    generation,
+                    raw_rows: 0,
+                    deleted_rows: 0,
+                    rollup_rows: 0,
+                    late_rows: 0,
+                    rejected_rows: 0,
+                    state: "pending".to_owned(),
+                    sealed_at_us: options.now_us,
+                });
+            }
+        }
+        certificate::store(&mut state.certificate_table, &mut state.certificates, pending).await?;
         Ok(())
     }
 
@@ -481,14 +521,13 @@ impl Runner {
         let mut expired = 0;
         let mut open: Option<Interval> = None;
         let mut push = |r: Interval, steps: &mut Vec<Step>| {
-            let late: BTreeSet<i64> = state
-                .certificates
-                .values()
-                .filter(|c| c.generation > 0 && c.range.overlaps(r) && c.state == "sealed")
+            let intact = state.intact(model, r);
+            let inside = || state.certificates.values().filter(|c| c.generation > 0 && c.range.overlaps(r));
+            let late: BTreeSet<i64> = inside()
+                .filter(|c| intact || matches!(c.state.as_str(), "sealed" | "pending"))
                 .map(|c| c.generation)
                 .collect();
-            let any_late = state.certificates.values().any(|c| c.generation > 1 && c.range.overlaps(r)) || !late.is_empty();
-            let intact = !state.book.touched("gone", &model.inputs, r);
+            let any_late = inside().next().is_some();
             let mut generations: Vec<i64> = if intact { vec![0] } else { Vec::new() };
             generations.extend(late);
             expired += usize::from(!intact);
@@ -501,7 +540,7 @@ impl Runner {
                 None => one,
                 Some(r) => {
                     let joined = Interval::new(r.from_us, one.to_us);
-                    let same = state.book.touched("gone", &model.inputs, r) == state.book.touched("gone", &model.inputs, one);
+                    let same = state.intact(model, r) == state.intact(model, one);
                     if same && rows_in(joined) <= options.batch_rows {
                         joined
                     } else {
@@ -538,18 +577,20 @@ impl Runner {
                 for (hour, live) in &changed {
                     let range = Interval::new(*hour, SEAL.next(*hour));
                     let known = state.certificates.get(&(name.to_owned(), *hour));
-                    let want = live + known.map_or(0, |c| c.deleted_rows);
-                    let have = sums.get(hour).copied().unwrap_or(0);
-                    if have != want {
+                    // Rows of earlier generations were certified before their raw rows went, and
+                    // may have moved on to coarser tables since.
+                    let generation = known.map_or(0, |c| c.generation);
+                    let have = sums.get(&(*hour, generation)).copied().unwrap_or(0);
+                    if have != *live {
                         return Err(PipelineError::Mismatch {
                             stream: name.to_owned(),
                             interval: shown(range),
                             model: model.name.clone(),
-                            raw_rows: want,
+                            raw_rows: *live,
                             rolled_rows: have,
                         });
                     }
-                    totals.insert(*hour, have);
+                    totals.insert(*hour, have + known.map_or(0, |c| c.deleted_rows));
                 }
             }
             let rejected = self.rejected(name, span).await?;
@@ -588,13 +629,22 @@ impl Runner {
             .collect()
     }
 
-    async fn rolled(&self, model: &Model, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
+    // Rows accounted for by a model, per hour and generation.
+    async fn rolled(&self, model: &Model, span: Interval) -> Result<BTreeMap<(i64, i64), i64>, PipelineError> {
         let counts = model.counts.as_deref().unwrap_or("0");
         let sql = format!(
-            "SELECT date_bin(INTERVAL '1 hour', {t}) AS hour, CAST(sum({counts}) AS BIGINT) AS n FROM {m} WHERE {t} >= $from AND {t} < $to GROUP BY 1",
+            "SELECT date_bin(INTERVAL '1 hour', {t}) AS hour, CAST(sum({counts}) AS BIGINT) AS n, late FROM {m} WHERE {t} >= $from AND {t} < $to GROUP BY 1, 3",
             t = model.time, m = model.name
         );
-        self.per_hour(&[&model.name], &sql, span).await
+        let context = self.catalog.session_of(&[&model.name]).await?;
+        let frame = bound(&context, &sql, &sql, span).await?;
+        let mut out = BTreeMap::new();
+        for batch in frame.collect().await.map_err(PipelineError::query(&sql))? {
+            let hour = times(&batch, 0)?;
+            let (n, late) = (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Int64Type>());
+            out.extend((0..batch.num_rows()).map(|r| ((hour.value(r), late.value(r)), n.value(r))));
+        }
+        Ok(out)
     }
 
     async fn rejected(&self, stream: &str, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
@@ -651,6 +701,16 @@ impl Runner {
 }
 
 impl State {
+    // Whether the inputs of a model hold all they ever held of an interval: nothing deleted, and
+    // what was thinned written again from living raw rows.
+    fn intact(&self, model: &Model, range: Interval) -> bool {
+        if self.book.touched("gone", &model.inputs, range) || self.book.touched_last("thin", &model.inputs, range) {
+            return false;
+        }
+        let thinned = self.book.touched("thin", &model.inputs, range);
+        !thinned || !self.certificates.values().any(|c| c.generation > 0 && c.range.overlaps(range))
+    }
+
     fn live(&self, stream: &str, hour: i64) -> i64 {
         let counts = stream.parse::<Stream>().ok().and_then(|s| self.counts.get(&s));
         counts.and_then(|c| c.hours.get(&hour)).copied().unwrap_or(0)

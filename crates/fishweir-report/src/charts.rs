@@ -12,6 +12,7 @@ const H: f64 = 96.0;
 const LEFT: f64 = 6.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 16.0;
+const DOTS_MAX: usize = 62;
 
 struct Frame {
     points: usize,
@@ -49,11 +50,18 @@ pub(crate) fn trend(values: &[MetricValue], unit: &str, title: &str, bars: bool)
             }
         }
     } else {
-        let band: Vec<(f64, f64, f64)> = values.iter().enumerate()
-            .filter_map(|(i, v)| Some((f.x(i), f.y(v.low?), f.y(v.high?)))).collect();
-        polygon(&mut s, &band);
+        let band: Vec<Option<(f64, f64, f64)>> = values.iter().enumerate()
+            .map(|(i, v)| Some((f.x(i), f.y(v.low?), f.y(v.high?)))).collect();
+        band.split(Option::is_none).for_each(|run| polygon(&mut s, &run.iter().flatten().copied().collect::<Vec<_>>()));
         let runs = values.iter().enumerate().map(|(i, v)| v.value.map(|x| (f.x(i), f.y(x))));
         line(&mut s, "line", runs);
+        // A value between two unknown ones has no line to show it.
+        for (i, v) in values.iter().enumerate().filter(|_| values.len() <= DOTS_MAX) {
+            if let Some(x) = v.value {
+                let _ = write!(s, r#"<circle class="dot" cx="{:.1}" cy="{:.1}" r="2"><title>{}: {}</title></circle>"#,
+                    f.x(i), f.y(x), time(v.period.from_us, "%F"), bare(x, unit));
+            }
+        }
     }
     frame(&mut s, &bare(top, unit), values.first().map(|v| v.period.from_us), values.last().map(|v| v.period.from_us), "%b %d");
     s

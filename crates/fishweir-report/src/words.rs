@@ -6,6 +6,7 @@ use fishweir_metrics::{Direction, MetricValue};
 pub(crate) fn amount(value: f64, unit: &str) -> String {
     match unit {
         "share" => format!("{} %", digits(value * 100.0)),
+        "US dollars" if value.abs() < 100.0 => format!("${value:.2}"),
         "US dollars" => format!("${}", grouped(value)),
         "microseconds" if value >= 1e6 => format!("{} s", digits(value / 1e6)),
         "microseconds" => format!("{} ms", digits(value / 1e3)),
