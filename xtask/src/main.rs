@@ -1,1 +1,67 @@
-fn main() {}
+//! Chores of the project: `cargo xtask test | tidy | ci`.
+
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask <command>
+  test   formatting, tidy rules and every test
+  tidy   only the tidy rules
+  ci     test, then clippy and rustdoc with warnings as errors";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let done = match task.as_str() {
+        "test" => test(),
+        "tidy" => tidy::run(&root()),
+        "ci" => test().and_then(|()| lint()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn test() -> Result<()> {
+    // A toolchain without rustfmt can still pass the tests.
+    if cargo(&["fmt", "--version"]).is_ok() {
+        cargo(&["fmt", "--all", "--check"])?;
+    }
+    tidy::run(&root())?;
+    cargo(&["test", "--workspace"])
+}
+
+fn lint() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let status = Command::new(env!("CARGO"))
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(root())
+        .status()?;
+    if !status.success() {
+        bail!("rustdoc found problems");
+    }
+    Ok(())
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status()?;
+    if !status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    Ok(())
+}

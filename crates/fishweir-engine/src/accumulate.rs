@@ -143,9 +143,7 @@ impl Rows<'_> {
 fn plain(array: &ArrayRef) -> Result<ArrayRef> {
     let target = match array.data_type() {
         DataType::Dictionary(_, _) | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            DataType::Binary
-        }
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
         DataType::Int8
         | DataType::Int16
         | DataType::Int32

@@ -5,16 +5,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, Float64Builder, Int64Builder,
-    ListBuilder, StringBuilder, StructBuilder,
+    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, Float64Builder, Int64Builder, ListBuilder,
+    StringBuilder, StructBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, GroupsAccumulator,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::physical_expr::expressions::Literal;
 use datasketches::theta::{ThetaANotB, ThetaIntersection};
@@ -146,10 +146,7 @@ impl<S: GroupSketch> AggregateUDFImpl for SketchAggregate<S> {
         true
     }
 
-    fn create_groups_accumulator(
-        &self,
-        args: AccumulatorArgs<'_>,
-    ) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups(&args)?))
     }
 }
@@ -321,8 +318,7 @@ fn theta_combine(
     read: Read,
     left: &datasketches::theta::CompactThetaSketch,
     right: &datasketches::theta::CompactThetaSketch,
-) -> std::result::Result<Option<datasketches::theta::CompactThetaSketch>, datasketches::error::Error>
-{
+) -> std::result::Result<Option<datasketches::theta::CompactThetaSketch>, datasketches::error::Error> {
     if read == Read::ThetaNot {
         return ThetaANotB::default().compute(left, right, true).map(Some);
     }
@@ -350,8 +346,7 @@ fn top_items(sketch: &ArrayRef, rest: &[ArrayRef]) -> Result<ArrayRef> {
     let typed = sketch.as_binary::<i32>();
     let limits = numbers(rest, typed.len())?;
     let element = Field::new("item", DataType::Struct(item_fields()), true);
-    let mut out =
-        ListBuilder::new(StructBuilder::from_fields(item_fields(), 16)).with_field(element);
+    let mut out = ListBuilder::new(StructBuilder::from_fields(item_fields(), 16)).with_field(element);
     for row in 0..typed.len() {
         if typed.is_null(row) || limits.is_null(row) {
             out.append_null();

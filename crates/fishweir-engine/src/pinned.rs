@@ -9,18 +9,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
 use datafusion::common::{Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::logical_expr::{
-    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
-};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::common::stats::Precision;
-use object_store::path::Path;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 use thiserror::Error;
 use url::Url;
 
@@ -97,10 +95,8 @@ impl PinnedTable {
         } else {
             format!("{}://{}", root.scheme(), root.authority())
         };
-        let store = ObjectStoreUrl::parse(&base).map_err(|e| PinnedTableError::Schema {
-            table: root.to_string(),
-            cause: e.to_string(),
-        })?;
+        let store = ObjectStoreUrl::parse(&base)
+            .map_err(|e| PinnedTableError::Schema { table: root.to_string(), cause: e.to_string() })?;
         Ok(Self { store, schema, time_column, files })
     }
 
@@ -177,10 +173,7 @@ impl TableProvider for PinnedTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         // WHY inexact: files and row groups are pruned, rows are filtered again above.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
@@ -210,4 +203,3 @@ impl TableProvider for PinnedTable {
         Ok(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>)
     }
 }
-

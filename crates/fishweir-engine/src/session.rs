@@ -60,9 +60,8 @@ impl Engine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(EngineError::Start)?;
-        let mut session = SessionConfig::new()
-            .with_target_partitions(config.threads.max(1))
-            .with_information_schema(true);
+        let mut session =
+            SessionConfig::new().with_target_partitions(config.threads.max(1)).with_information_schema(true);
         let options = session.options_mut();
         options.execution.parquet.pushdown_filters = false;
         options.execution.time_zone = Some("+00:00".into());

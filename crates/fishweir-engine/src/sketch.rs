@@ -265,8 +265,7 @@ impl GroupSketch for Theta {
             let cause = "lg_k must lie in 5..=26".to_owned();
             return Err(SketchError::Size { kind: THETA, value: size, cause });
         }
-        let sketch =
-            ThetaSketchBuilder::default().lg_k(lg_k).build().map_err(bad_size(THETA, size))?;
+        let sketch = ThetaSketchBuilder::default().lg_k(lg_k).build().map_err(bad_size(THETA, size))?;
         Ok(Self { sketch, union: None, lg_k })
     }
 

@@ -9,8 +9,23 @@ pub struct AgentClasses {
 }
 
 const SCRIPTS: &[&str] = &[
-    "curl", "wget", "python", "okhttp", "go-http", "java/", "libwww", "httpclient", "aiohttp",
-    "node-fetch", "axios", "postman", "ruby", "perl", "php", "scrapy", "headless",
+    "curl",
+    "wget",
+    "python",
+    "okhttp",
+    "go-http",
+    "java/",
+    "libwww",
+    "httpclient",
+    "aiohttp",
+    "node-fetch",
+    "axios",
+    "postman",
+    "ruby",
+    "perl",
+    "php",
+    "scrapy",
+    "headless",
 ];
 const TVS: &[&str] =
     &["smarttv", "smart-tv", "tizen", "webos", "web0s", "roku", "appletv", "bravia", "hbbtv", "aft", "crkey"];

@@ -21,7 +21,9 @@ pub fn ip_prefix(ip: IpAddr) -> String {
 
 /// A line of the network table that cannot be read.
 #[derive(Debug, Error)]
-#[error("network table line {line}: {cause}; expected `network,asn,country`, for example `198.51.100.0/24,64500,SE`")]
+#[error(
+    "network table line {line}: {cause}; expected `network,asn,country`, for example `198.51.100.0/24,64500,SE`"
+)]
 pub struct NetworkTableError {
     /// Line number from 1.
     pub line: usize,
@@ -58,10 +60,8 @@ impl NetworkTable {
             }
             let bad = |cause: &str| NetworkTableError { line: i + 1, cause: cause.to_owned() };
             let mut cells = line.split(',').map(str::trim);
-            let (first, last) = cells
-                .next()
-                .and_then(range)
-                .ok_or_else(|| bad("the first cell is no network"))?;
+            let (first, last) =
+                cells.next().and_then(range).ok_or_else(|| bad("the first cell is no network"))?;
             let asn = match cells.next().unwrap_or_default() {
                 "" => None,
                 n => {
@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn narrowest_network_wins_and_bad_lines_are_named() {
-        let t = NetworkTable::parse("network,asn,country\n10.0.0.0/8,64500,SE\n10.1.0.0/16,AS64501,NO\n").unwrap();
+        let t = NetworkTable::parse("network,asn,country\n10.0.0.0/8,64500,SE\n10.1.0.0/16,AS64501,NO\n")
+            .unwrap();
         assert_eq!(t.find("10.1.2.3".parse().unwrap()), (Some(64501), Some("NO")));
         assert_eq!(t.find("10.2.2.3".parse().unwrap()), (Some(64500), Some("SE")));
         assert_eq!(t.find("11.0.0.1".parse().unwrap()), (None, None));

@@ -83,8 +83,7 @@ impl KeyRing {
         let text = self.keys.get(&id).ok_or_else(|| KeyRingError::NoActive(id.clone()))?;
         let bytes = unhex(text).filter(|b| b.len() == 32);
         let bytes = bytes.ok_or_else(|| KeyRingError::BadKey(id.clone()))?;
-        let mac = Hmac::<Sha256>::new_from_slice(&bytes)
-            .map_err(|_| KeyRingError::BadKey(id.clone()))?;
+        let mac = Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| KeyRingError::BadKey(id.clone()))?;
         Ok(Pseudonyms { id, mac })
     }
 }

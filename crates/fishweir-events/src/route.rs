@@ -42,11 +42,7 @@ impl RouteRules {
     pub fn new(rules: &[RouteRule]) -> Result<Self, RouteRuleError> {
         let compiled = rules.iter().enumerate().map(|(i, r)| match Regex::new(&r.pattern) {
             Ok(regex) => Ok((regex, r.route.clone())),
-            Err(e) => Err(RouteRuleError {
-                index: i + 1,
-                pattern: r.pattern.clone(),
-                cause: e.to_string(),
-            }),
+            Err(e) => Err(RouteRuleError { index: i + 1, pattern: r.pattern.clone(), cause: e.to_string() }),
         });
         Ok(Self { rules: compiled.collect::<Result<_, _>>()? })
     }

@@ -27,10 +27,7 @@ impl FromStr for Stream {
     type Err = UnknownStreamError;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|x| x.name() == s)
-            .ok_or_else(|| UnknownStreamError(s.to_owned()))
+        Self::ALL.into_iter().find(|x| x.name() == s).ok_or_else(|| UnknownStreamError(s.to_owned()))
     }
 }
 
@@ -67,9 +64,10 @@ impl Stream {
     /// non-nullable fields are the required ones.
     #[must_use]
     pub fn schema(self) -> SchemaRef {
-        let own = self.columns().iter().map(|(name, kind, need)| {
-            Field::new(*name, kind.data_type(), *need == Need::Optional)
-        });
+        let own = self
+            .columns()
+            .iter()
+            .map(|(name, kind, need)| Field::new(*name, kind.data_type(), *need == Need::Optional));
         let common = [
             Field::new("source", DataType::Utf8View, false),
             Field::new("event_id", DataType::Utf8View, false),

@@ -214,9 +214,8 @@ pub fn parse_period(text: &str) -> Result<(Interval, Grain), PeriodError> {
         }
         [_, w] if w.starts_with('W') => {
             let n: u32 = w[1..].parse().map_err(|_| bad())?;
-            let d = year
-                .and_then(|y| NaiveDate::from_isoywd_opt(y, n, chrono::Weekday::Mon))
-                .ok_or_else(bad)?;
+            let d =
+                year.and_then(|y| NaiveDate::from_isoywd_opt(y, n, chrono::Weekday::Mon)).ok_or_else(bad)?;
             Ok(of(d, Grain::Week))
         }
         [_, m] => Ok(of(first(m.parse().map_err(|_| bad())?)?, Grain::Month)),
@@ -237,8 +236,7 @@ pub fn parse_time(text: &str) -> Result<i64, PeriodError> {
     if let Ok(t) = DateTime::parse_from_rfc3339(text) {
         return Ok(t.timestamp_micros());
     }
-    for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
-    {
+    for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"] {
         if let Ok(t) = NaiveDateTime::parse_from_str(text, form) {
             return Ok(Utc.from_utc_datetime(&t).timestamp_micros());
         }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, Int64Builder, StringViewArray,
-    StringViewBuilder, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, Int64Builder, StringViewArray, StringViewBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -82,10 +82,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("action", &["allow", "log", "challenge", "step_up", "limit", "block"]),
     ("mode", &["enforce", "shadow", "holdout"]),
     ("challenge_result", &["passed", "failed", "abandoned"]),
-    (
-        "kind",
-        &["intel", "intervention", "deploy", "launch", "load_test", "holiday", "outage"],
-    ),
+    ("kind", &["intel", "intervention", "deploy", "launch", "load_test", "holiday", "outage"]),
 ];
 
 struct Work<'a> {
@@ -108,12 +105,8 @@ impl CanonicalRules<'_> {
         mapped: &Mapped,
         fallback_id: &dyn Fn(usize) -> String,
     ) -> Result<Canonical, ArrowError> {
-        let mut work = Work {
-            rules: self,
-            rows: mapped.rows,
-            columns: HashMap::new(),
-            refused: BTreeMap::new(),
-        };
+        let mut work =
+            Work { rules: self, rows: mapped.rows, columns: HashMap::new(), refused: BTreeMap::new() };
         for (name, kind, _) in self.stream.columns() {
             // A field that no row has counts as not given, so that it can be derived.
             if let Some(array) = mapped.columns.get(*name).filter(|a| a.null_count() < a.len()) {
@@ -213,8 +206,7 @@ impl Work<'_> {
         }
         let fact = |i: &Option<usize>| i.and_then(|i| facts.get(i));
         if !self.columns.contains_key("ip_prefix") {
-            let all: StringViewArray =
-                index.iter().map(|i| fact(i).and_then(|f| f.0.as_deref())).collect();
+            let all: StringViewArray = index.iter().map(|i| fact(i).and_then(|f| f.0.as_deref())).collect();
             self.columns.insert("ip_prefix", Arc::new(all));
         }
         if !self.columns.contains_key("asn") {
@@ -223,8 +215,7 @@ impl Work<'_> {
             self.columns.insert("asn", Arc::new(all.finish()));
         }
         if !self.columns.contains_key("country") {
-            let all: StringViewArray =
-                index.iter().map(|i| fact(i).and_then(|f| f.2.as_deref())).collect();
+            let all: StringViewArray = index.iter().map(|i| fact(i).and_then(|f| f.2.as_deref())).collect();
             self.columns.insert("country", Arc::new(all));
         }
     }
@@ -252,7 +243,8 @@ impl Work<'_> {
                 if us < rules.time_min_us || us > rules.time_max_us {
                     let shown = chrono::DateTime::from_timestamp_micros(us)
                         .map_or_else(|| us.to_string(), |t| t.format("%FT%TZ").to_string());
-                    let side = if us < rules.time_min_us { "before the earliest" } else { "after the latest" };
+                    let side =
+                        if us < rules.time_min_us { "before the earliest" } else { "after the latest" };
                     bad.push((row, format!("time: {shown} lies {side} accepted time")));
                 }
             }
@@ -266,7 +258,8 @@ impl Work<'_> {
                 }
             }
         }
-        for name in ["latency_us", "bytes", "requests", "errors", "latency_p50_us", "latency_p99_us", "shed"] {
+        for name in ["latency_us", "bytes", "requests", "errors", "latency_p50_us", "latency_p99_us", "shed"]
+        {
             let Some(a) = self.columns.get(name) else { continue };
             for (row, v) in a.as_primitive::<Int64Type>().iter().enumerate() {
                 if v.is_some_and(|v| v < 0) {
@@ -356,8 +349,7 @@ impl Work<'_> {
         };
         let schema = self.rules.stream.schema();
         let mut arrays = Vec::with_capacity(schema.fields().len());
-        let keep: BooleanArray =
-            (0..self.rows).map(|row| Some(!self.refused.contains_key(&row))).collect();
+        let keep: BooleanArray = (0..self.rows).map(|row| Some(!self.refused.contains_key(&row))).collect();
         for field in schema.fields() {
             arrays.push(match field.name().as_str() {
                 "source" => Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(
@@ -385,8 +377,7 @@ impl Work<'_> {
         let kept_batch = if self.refused.is_empty() { all } else { filter_record_batch(&all, &keep)? };
         let batch = RecordBatch::try_new(schema, kept_batch.columns().to_vec())?;
         let kept = (0..self.rows).filter(|row| !self.refused.contains_key(row)).collect();
-        let rejects =
-            self.refused.into_iter().map(|(row, reason)| Reject { row, reason }).collect();
+        let rejects = self.refused.into_iter().map(|(row, reason)| Reject { row, reason }).collect();
         Ok(Canonical { batch, kept, rejects, own_ids })
     }
 }
@@ -461,10 +452,7 @@ fn times(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => {
             let text = safe_cast(array, Kind::Text)?;
-            text.as_string_view()
-                .iter()
-                .map(|v| v.and_then(|v| text_time(v, number)))
-                .collect()
+            text.as_string_view().iter().map(|v| v.and_then(|v| text_time(v, number))).collect()
         }
         DataType::Float64 | DataType::Float32 => {
             let f = safe_cast(array, Kind::Float)?;

@@ -5,8 +5,18 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringViewBuilder, TimestampMicrosecondBuilder};
 
 pub(crate) const FIELDS: [&str; 12] = [
-    "ip", "ident", "user", "time", "request", "method", "path", "protocol", "status", "bytes",
-    "referer", "user_agent",
+    "ip",
+    "ident",
+    "user",
+    "time",
+    "request",
+    "method",
+    "path",
+    "protocol",
+    "status",
+    "bytes",
+    "referer",
+    "user_agent",
 ];
 
 /// Collects parsed lines in columns.
@@ -88,7 +98,7 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
     let (method, path, protocol) = request_parts(&request);
     let owned = |s: Option<&str>| s.map(|s| std::borrow::Cow::Owned(s.to_owned()));
     let (method, path, protocol) = (owned(method), owned(path), owned(protocol));
-    
+
     Ok(Line {
         cells: [
             plain(ip),
@@ -181,7 +191,9 @@ mod tests {
 
     #[test]
     fn combined_common_and_odd_lines() {
-        let c = cells(r#"1.2.3.4 - bob smith [19/Apr/2005:16:05:03 -0400] "GET /a b?q=\"x\" HTTP/1.0" 404 208 "-" "ua \"q\"""#);
+        let c = cells(
+            r#"1.2.3.4 - bob smith [19/Apr/2005:16:05:03 -0400] "GET /a b?q=\"x\" HTTP/1.0" 404 208 "-" "ua \"q\"""#,
+        );
         assert_eq!(c[2], "bob smith");
         assert_eq!((c[5].as_str(), c[6].as_str(), c[7].as_str()), ("GET", "/a b?q=\"x\"", "HTTP/1.0"));
         assert_eq!((c[8].as_str(), c[9].as_str(), c[11].as_str()), ("404", "208", "ua \"q\""));
@@ -190,7 +202,13 @@ mod tests {
         let c = cells(r#"1.2.3.4 - - [01/Jan/2026:00:00:00 +0000] "\x16\x03\x01" 400 226 "-" "-""#);
         assert_eq!(c[6], "∅");
         assert_eq!(log_time("19/Apr/2005:16:05:03 -0400"), Some(1_113_941_103_000_000));
-        for bad in ["", "x", "1.2.3.4 - - [19/Foo/2005:16:05:03 -0400] \"G\" 200 1", "a b c [d", "1.2.3.4 - - [01/Jan/2026:00:00:00 +0000] \"GET / HTTP/1.0\" OK 1"] {
+        for bad in [
+            "",
+            "x",
+            "1.2.3.4 - - [19/Foo/2005:16:05:03 -0400] \"G\" 200 1",
+            "a b c [d",
+            "1.2.3.4 - - [01/Jan/2026:00:00:00 +0000] \"GET / HTTP/1.0\" OK 1",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -207,8 +207,11 @@ fn each_line(chunk: &Chunk, out: &mut Decoded, mut push: impl FnMut(&str) -> Res
     for bytes in chunk.bytes.split_inclusive(|b| *b == b'\n') {
         let content = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        let content =
-            if offset == 0 { content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content) } else { content };
+        let content = if offset == 0 {
+            content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content)
+        } else {
+            content
+        };
         let result = match std::str::from_utf8(content) {
             Ok(text) if text.trim().is_empty() => Err("empty line".to_owned()),
             Ok(text) => push(text),

@@ -50,10 +50,8 @@ pub(crate) async fn drop_known(
     for (batch, ids) in batches.iter().zip(&ids) {
         let keep: BooleanArray = ids.iter().map(|id| Some(id.is_some_and(|id| seen.insert(id)))).collect();
         dropped += (batch.num_rows() - keep.true_count()) as u64;
-        let kept = filter_record_batch(batch, &keep).map_err(|e| LakeError::Rows {
-            table: raw.name().to_owned(),
-            cause: e.to_string(),
-        })?;
+        let kept = filter_record_batch(batch, &keep)
+            .map_err(|e| LakeError::Rows { table: raw.name().to_owned(), cause: e.to_string() })?;
         out.push(kept);
     }
     Ok((out, dropped))

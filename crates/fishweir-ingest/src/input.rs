@@ -98,10 +98,7 @@ pub(crate) fn expand(patterns: &[String]) -> Vec<Result<Input, InputError>> {
             continue;
         }
         match glob::glob(pattern) {
-            Err(e) => out.push(Err(InputError::Pattern {
-                pattern: pattern.clone(),
-                cause: e.to_string(),
-            })),
+            Err(e) => out.push(Err(InputError::Pattern { pattern: pattern.clone(), cause: e.to_string() })),
             Ok(paths) => {
                 let mut found: Vec<_> = paths.flatten().filter(|p| p.is_file()).collect();
                 found.sort();

@@ -68,8 +68,13 @@ impl Ledger {
         let text = |name: &str| batch.column_by_name(name).map(|c| c.as_string::<i32>());
         let int = |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<Int64Type>());
         let columns = (
-            text("source"), text("file"), text("file_id"), text("head_hash"), text("prefix_hash"),
-            int("head_bytes"), int("end_offset"),
+            text("source"),
+            text("file"),
+            text("file_id"),
+            text("head_hash"),
+            text("prefix_hash"),
+            int("head_bytes"),
+            int("end_offset"),
         );
         let (Some(src), Some(file), Some(id), Some(head), Some(prefix), Some(len), Some(end)) = columns
         else {
@@ -135,9 +140,9 @@ impl Ledger {
     }
 
     pub(crate) fn knows_head(&self, head: &[u8]) -> bool {
-        self.files.values().any(|k| {
-            k.head_bytes > 0 && head.get(..k.head_bytes).is_some_and(|h| hash(h) == k.head_hash)
-        })
+        self.files
+            .values()
+            .any(|k| k.head_bytes > 0 && head.get(..k.head_bytes).is_some_and(|h| hash(h) == k.head_hash))
     }
 
     /// Returns a new identity for content that starts with `head`.

@@ -89,7 +89,9 @@ impl Mapping {
                 expression: expression.clone(),
                 cause: e.strip_backtrace(),
             };
-            let df_schema = df_schema.as_ref().map_err(|e| fail(datafusion::error::DataFusionError::Plan(e.to_string())))?;
+            let df_schema = df_schema
+                .as_ref()
+                .map_err(|e| fail(datafusion::error::DataFusionError::Plan(e.to_string())))?;
             let logical = context.parse_sql_expr(expression, df_schema).map_err(fail)?;
             let physical = simplified(logical, df_schema)
                 .and_then(|e| context.create_physical_expr(e, df_schema))

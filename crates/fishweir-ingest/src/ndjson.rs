@@ -79,11 +79,7 @@ fn check_object(line: &str) -> Result<(), String> {
 }
 
 // Returns the position in `text` behind the last value read.
-fn walk<'a>(
-    node: &Node,
-    text: &'a str,
-    values: &mut [Option<LazyValue<'a>>],
-) -> Result<usize, String> {
+fn walk<'a>(node: &Node, text: &'a str, values: &mut [Option<LazyValue<'a>>]) -> Result<usize, String> {
     let start = text.as_ptr() as usize;
     let mut end = text.find('{').map_or(0, |i| i + 1);
     for entry in sonic_rs::to_object_iter(text) {
@@ -128,11 +124,16 @@ mod tests {
     #[test]
     fn picks_fields_and_refuses_broken_lines() {
         let s = |t: &str| Some(t.to_owned());
-        assert_eq!(one(r#"{"a":1,"x":[1,{"a":2}],"b":{"c":"q\"\u00e9"},"d":null}"#).unwrap(), [s("1"), s("q\"é"), None]);
+        assert_eq!(
+            one(r#"{"a":1,"x":[1,{"a":2}],"b":{"c":"q\"\u00e9"},"d":null}"#).unwrap(),
+            [s("1"), s("q\"é"), None]
+        );
         assert_eq!(one(r#"{"b.c":true}"#).unwrap(), [None, s("true"), None]);
         assert_eq!(one(" {} ").unwrap(), [None, None, None]);
         assert_eq!(one(r#"{"a":1,"a":2}"#).unwrap(), [s("2"), None, None]);
-        for bad in ["", "[]", "7", "{", r#"{"a":}"#, r#"{"a":1"#, r#"{"a":1} {"a":2}"#, r#"{"a":1}}"#, r#"{"a" 1}"#] {
+        for bad in
+            ["", "[]", "7", "{", r#"{"a":}"#, r#"{"a":1"#, r#"{"a":1} {"a":2}"#, r#"{"a":1}}"#, r#"{"a" 1}"#]
+        {
             assert!(one(bad).is_err(), "{bad}");
         }
     }

@@ -21,7 +21,7 @@ use crate::chunks::{Chunk, ChunkReader, Limits};
 use crate::decode::{BadLine, Decoded, Decoder, redact};
 use crate::dedup::drop_known;
 use crate::input::{self, Input, InputError};
-use crate::ledger::{HEAD_BYTES, Identity, IdentifyError, Ledger, app};
+use crate::ledger::{HEAD_BYTES, IdentifyError, Identity, Ledger, app};
 use crate::mapping::{Mapping, MappingError, referenced_fields};
 use crate::source::{Format, Source, SourceStream};
 use crate::tables::{file_table, raw_table, reject_table};
@@ -186,8 +186,7 @@ impl Ingest {
     ) -> Self {
         let source = Arc::new(config.source.clone());
         let agents = AgentClasses::default();
-        let shared =
-            Arc::new(Shared { config, source, pseudonyms, routes, agents, networks, now_us });
+        let shared = Arc::new(Shared { config, source, pseudonyms, routes, agents, networks, now_us });
         Self { lake, shared }
     }
 
@@ -281,8 +280,7 @@ impl Ingest {
         };
         let quote = (format == Format::Csv && self.shared.source.quote).then_some(b'"');
         let config = &self.shared.config;
-        let limits =
-            Limits { chunk_bytes: config.chunk_bytes, line_bytes: config.line_bytes, quote };
+        let limits = Limits { chunk_bytes: config.chunk_bytes, line_bytes: config.line_bytes, quote };
         let bytes = match stdin_reader {
             Some(reader) => reader,
             None => input::open(&input, Arc::clone(&file.count))?,
@@ -370,9 +368,7 @@ fn failed_before_start(patterns: &[String], e: &InputError) -> FileReport {
 fn explain(input: &Input, e: &FileError) -> String {
     match (input, e) {
         (Input::File(p), FileError::Io(io)) => InputError::io(p, io).to_string(),
-        (Input::File(p), FileError::Identify(IdentifyError::Io(io))) => {
-            InputError::io(p, io).to_string()
-        }
+        (Input::File(p), FileError::Identify(IdentifyError::Io(io))) => InputError::io(p, io).to_string(),
         _ => format!("`{}`: {e}", input.name()),
     }
 }
@@ -390,13 +386,15 @@ struct OneFile<'a> {
 type TextReader = ChunkReader<Box<dyn Read + Send>>;
 
 impl OneFile<'_> {
-    async fn text(&mut self, mut reader: TextReader, format: Format, identity: Identity) -> Result<(), FileError> {
+    async fn text(
+        &mut self,
+        mut reader: TextReader,
+        format: Format,
+        identity: Identity,
+    ) -> Result<(), FileError> {
         let shared = Arc::clone(&self.ingest.shared);
-        let mut decoder = Decoder::new(
-            Arc::clone(&shared.source),
-            format,
-            referenced_fields(&shared.source, self.stream),
-        );
+        let mut decoder =
+            Decoder::new(Arc::clone(&shared.source), format, referenced_fields(&shared.source, self.stream));
         decoder.read_header(reader.peek(1 << 16));
         let parser = Arc::new(Parser::new(&shared, self.stream, decoder, format, &identity)?);
         let known = reader.skip_to(identity.done);
@@ -455,7 +453,8 @@ impl OneFile<'_> {
         std::io::copy(&mut File::open(path)?, &mut hasher)?;
         let content = hasher.finalize().to_hex().as_str()[..32].to_owned();
         let file_id = content.get(..12).unwrap_or_default().to_owned();
-        let bad = |e: parquet::errors::ParquetError| FileError::Other(format!("not a readable Parquet file: {e}"));
+        let bad =
+            |e: parquet::errors::ParquetError| FileError::Other(format!("not a readable Parquet file: {e}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(bad)?;
         let committed = self.tables.raw.committed(&app(&file_id)).await?.unwrap_or(0);
         let done = usize::try_from(committed).unwrap_or(0);
@@ -564,7 +563,12 @@ impl OneFile<'_> {
         Ok(())
     }
 
-    async fn commit_rejects(&mut self, piece: &Piece, now_us: i64, identity: &Identity) -> Result<(), FileError> {
+    async fn commit_rejects(
+        &mut self,
+        piece: &Piece,
+        now_us: i64,
+        identity: &Identity,
+    ) -> Result<(), FileError> {
         let name = app(&identity.file_id);
         for _ in 0..REJECT_TRIES {
             let at = self.tables.rejects.committed(&name).await?.unwrap_or(0);

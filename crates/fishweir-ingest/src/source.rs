@@ -145,13 +145,14 @@ impl Source {
         let raw: Raw = toml::from_str(text)
             .map_err(|e| SourceError::Parse { file: file.to_owned(), cause: e.to_string() })?;
         let value = |key, cause: String| SourceError::Value { file: file.to_owned(), key, cause };
-        let byte = |key, c: char| {
-            u8::try_from(c).map_err(|_| value(key, format!("`{c}` is no single byte")))
-        };
+        let byte = |key, c: char| u8::try_from(c).map_err(|_| value(key, format!("`{c}` is no single byte")));
         let stream = if raw.stream == "auto" {
             SourceStream::FromPath
         } else {
-            let s: Stream = raw.stream.parse().map_err(|e: fishweir_events::UnknownStreamError| value("stream", e.to_string()))?;
+            let s: Stream = raw
+                .stream
+                .parse()
+                .map_err(|e: fishweir_events::UnknownStreamError| value("stream", e.to_string()))?;
             for column in raw.map.keys() {
                 if s.schema().field_with_name(column).is_err() {
                     return Err(value("map", format!("stream `{s}` has no column `{column}`")));

@@ -61,9 +61,12 @@ fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
-async fn leaves(catalog: &Catalog, during: Interval, before: Interval) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
-    let columns: Vec<String> =
-        DIMENSIONS.iter().map(|d| format!("CAST({d} AS VARCHAR) AS {d}")).collect();
+async fn leaves(
+    catalog: &Catalog,
+    during: Interval,
+    before: Interval,
+) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
+    let columns: Vec<String> = DIMENSIONS.iter().map(|d| format!("CAST({d} AS VARCHAR) AS {d}")).collect();
     let sql = format!(
         "SELECT {}, count(*) FILTER (WHERE {d}) AS during, count(*) FILTER (WHERE {b}) AS before FROM requests WHERE ({d}) OR ({b}) GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY during DESC LIMIT {LEAVES_MAX}",
         columns.join(", "),
@@ -72,12 +75,15 @@ async fn leaves(catalog: &Catalog, during: Interval, before: Interval) -> Result
     );
     // One range filter in front lets the scan skip files that neither window meets.
     let hull = Interval::new(before.from_us, during.to_us);
-    let sql = sql.replace("WHERE (", &format!("WHERE {} AND ((", between_sql("time", hull))).replace(") GROUP BY", ")) GROUP BY");
+    let sql = sql
+        .replace("WHERE (", &format!("WHERE {} AND ((", between_sql("time", hull)))
+        .replace(") GROUP BY", ")) GROUP BY");
     let mut ids: Vec<HashMap<String, u32>> = vec![HashMap::new(); DIMENSIONS.len()];
     let mut values: Vec<Vec<String>> = vec![Vec::new(); DIMENSIONS.len()];
     let mut out = Vec::new();
     for batch in catalog.query(&["requests"], &sql).await? {
-        let text: Vec<_> = (0..DIMENSIONS.len()).filter_map(|c| cast(batch.column(c), &DataType::Utf8).ok()).collect();
+        let text: Vec<_> =
+            (0..DIMENSIONS.len()).filter_map(|c| cast(batch.column(c), &DataType::Utf8).ok()).collect();
         let n = |c: usize| batch.column(DIMENSIONS.len() + c).as_primitive::<Int64Type>();
         for r in 0..batch.num_rows() {
             let mut leaf = Vec::with_capacity(DIMENSIONS.len());

@@ -8,7 +8,9 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondTyp
 use async_trait::async_trait;
 use fishweir_detect::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 use fishweir_lake::TableSpec;
-use fishweir_pipeline::{Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention};
+use fishweir_pipeline::{
+    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
+};
 
 use crate::classify::attack_probability;
 use crate::drivers::{self, Driver, Insight};
@@ -108,7 +110,12 @@ impl DosIncidents {
     }
 
     // Surges that start inside `focus`, looked for from `LOOK_BACK_DAYS` before it.
-    async fn find(&self, catalog: &Catalog, focus: Interval, end_us: i64) -> Result<Vec<Incident>, PipelineError> {
+    async fn find(
+        &self,
+        catalog: &Catalog,
+        focus: Interval,
+        end_us: i64,
+    ) -> Result<Vec<Incident>, PipelineError> {
         let span = Interval::new(
             focus.from_us - LOOK_BACK_DAYS * DAY_US,
             (focus.to_us + OVERLAP_DAYS * DAY_US).min(end_us),
@@ -136,7 +143,12 @@ impl DosIncidents {
         Ok(out)
     }
 
-    async fn describe(&self, catalog: &Catalog, minutes: &Minutes, group: &[Surge]) -> Result<Incident, PipelineError> {
+    async fn describe(
+        &self,
+        catalog: &Catalog,
+        minutes: &Minutes,
+        group: &[Surge],
+    ) -> Result<Incident, PipelineError> {
         let start = group.iter().map(|s| s.start).min().unwrap_or(0);
         let end = group.iter().map(|s| s.end).max().unwrap_or(start);
         let range = Interval::new(minutes.at(start), minutes.at(end + 1));
@@ -217,10 +229,8 @@ impl Minutes {
 fn identity(start_us: i64, routes: &[String]) -> String {
     let t = chrono::DateTime::from_timestamp_micros(start_us).unwrap_or_default();
     let first = routes.first().map_or("all", String::as_str);
-    let slug: String = first
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .collect();
+    let slug: String =
+        first.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let slug = slug.split('-').filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
     let slug: String = slug.chars().take(32).collect();
     let slug = if slug.is_empty() { "root".to_owned() } else { slug };
@@ -272,7 +282,11 @@ fn of_routes(routes: &[String]) -> String {
     format!("route IN ({})", list.join(", "))
 }
 
-async fn acts(catalog: &Catalog, span: Interval, routes: &[String]) -> Result<BTreeMap<i64, Acts>, PipelineError> {
+async fn acts(
+    catalog: &Catalog,
+    span: Interval,
+    routes: &[String],
+) -> Result<BTreeMap<i64, Acts>, PipelineError> {
     let names = ["requests", "blocked", "limited", "challenged", "challenges_passed", "errors"];
     let sums: Vec<String> = names.iter().map(|n| format!("CAST(sum({n}) AS BIGINT) AS {n}")).collect();
     let sql = format!(
@@ -303,7 +317,11 @@ async fn acts(catalog: &Catalog, span: Interval, routes: &[String]) -> Result<BT
     Ok(out)
 }
 
-async fn clients(catalog: &Catalog, span: Interval, routes: &[String]) -> Result<Option<(f64, f64, f64)>, PipelineError> {
+async fn clients(
+    catalog: &Catalog,
+    span: Interval,
+    routes: &[String],
+) -> Result<Option<(f64, f64, f64)>, PipelineError> {
     let sql = format!(
         "SELECT hll_count(s), hll_low(s), hll_high(s) FROM (SELECT hll_merge(clients_hll) AS s FROM request_minutes WHERE {} AND {})",
         between_sql("minute", span),
@@ -349,7 +367,12 @@ impl NativeModel for DosIncidents {
         write::tables()
     }
 
-    async fn run(&self, catalog: &Catalog, range: Interval, now_us: i64) -> Result<NativeOutput, PipelineError> {
+    async fn run(
+        &self,
+        catalog: &Catalog,
+        range: Interval,
+        now_us: i64,
+    ) -> Result<NativeOutput, PipelineError> {
         // Rows behind the border may belong to an incident that began before it.
         let wide = Interval::new(range.from_us - OVERLAP_DAYS * DAY_US, range.to_us);
         let mut incidents = Vec::new();

@@ -33,32 +33,68 @@ pub(crate) fn tables() -> Vec<TableSpec> {
     let (text, float, int) = (DataType::Utf8, DataType::Float64, DataType::Int64);
     let time = utc_microseconds();
     let incidents = [
-        ("start", time.clone()), ("incident_id", text.clone()), ("peak", time.clone()), ("end", time.clone()),
-        ("open", DataType::Boolean), ("kind", text.clone()), ("p_attack", float.clone()),
-        ("confidence", float.clone()), ("routes", text.clone()), ("requests", float.clone()),
-        ("expected_requests", float.clone()), ("excess_requests", float.clone()),
-        ("excess_low", float.clone()), ("excess_high", float.clone()),
-        ("peak_requests_per_min", float.clone()), ("duration_s", int.clone()),
-        ("detected_at", time.clone()), ("time_to_detect_s", int.clone()),
-        ("time_to_mitigate_s", int.clone()), ("stopped_requests", float.clone()),
-        ("stopped_share", float.clone()), ("failed_requests", float.clone()),
-        ("downtime_min", int.clone()), ("clients", float.clone()), ("clients_low", float.clone()),
-        ("clients_high", float.clone()), ("members_affected", float.clone()),
-        ("members_affected_low", float.clone()), ("members_affected_high", float.clone()),
-        ("history_weeks", float.clone()), ("evidence", text.clone()), ("label_source", text.clone()),
-        ("maturity", text.clone()), ("computed_at", time.clone()),
+        ("start", time.clone()),
+        ("incident_id", text.clone()),
+        ("peak", time.clone()),
+        ("end", time.clone()),
+        ("open", DataType::Boolean),
+        ("kind", text.clone()),
+        ("p_attack", float.clone()),
+        ("confidence", float.clone()),
+        ("routes", text.clone()),
+        ("requests", float.clone()),
+        ("expected_requests", float.clone()),
+        ("excess_requests", float.clone()),
+        ("excess_low", float.clone()),
+        ("excess_high", float.clone()),
+        ("peak_requests_per_min", float.clone()),
+        ("duration_s", int.clone()),
+        ("detected_at", time.clone()),
+        ("time_to_detect_s", int.clone()),
+        ("time_to_mitigate_s", int.clone()),
+        ("stopped_requests", float.clone()),
+        ("stopped_share", float.clone()),
+        ("failed_requests", float.clone()),
+        ("downtime_min", int.clone()),
+        ("clients", float.clone()),
+        ("clients_low", float.clone()),
+        ("clients_high", float.clone()),
+        ("members_affected", float.clone()),
+        ("members_affected_low", float.clone()),
+        ("members_affected_high", float.clone()),
+        ("history_weeks", float.clone()),
+        ("evidence", text.clone()),
+        ("label_source", text.clone()),
+        ("maturity", text.clone()),
+        ("computed_at", time.clone()),
     ];
     // `start` is the start of the incident: a minute belongs to the interval its incident began in.
     let minutes = [
-        ("start", time.clone()), ("minute", time.clone()), ("incident_id", text.clone()), ("kind", text.clone()),
-        ("requests", float.clone()), ("expected_requests", float.clone()), ("band_low", float.clone()),
-        ("band_high", float.clone()), ("excess_requests", float.clone()), ("blocked", float.clone()),
-        ("limited", float.clone()), ("challenged", float.clone()), ("challenges_passed", float.clone()),
-        ("stopped_requests", float.clone()), ("missed_requests", float.clone()), ("errors", float.clone()),
+        ("start", time.clone()),
+        ("minute", time.clone()),
+        ("incident_id", text.clone()),
+        ("kind", text.clone()),
+        ("requests", float.clone()),
+        ("expected_requests", float.clone()),
+        ("band_low", float.clone()),
+        ("band_high", float.clone()),
+        ("excess_requests", float.clone()),
+        ("blocked", float.clone()),
+        ("limited", float.clone()),
+        ("challenged", float.clone()),
+        ("challenges_passed", float.clone()),
+        ("stopped_requests", float.clone()),
+        ("missed_requests", float.clone()),
+        ("errors", float.clone()),
     ];
     let drivers = [
-        ("start", time), ("incident_id", text.clone()), ("rank", int), ("rule", text),
-        ("excess_requests", float.clone()), ("coverage", float.clone()), ("purity", float.clone()),
+        ("start", time),
+        ("incident_id", text.clone()),
+        ("rank", int),
+        ("rule", text),
+        ("excess_requests", float.clone()),
+        ("coverage", float.clone()),
+        ("purity", float.clone()),
         ("normal_share", float),
     ];
     let make = |list: &[(&str, DataType)]| list.iter().map(|(n, k)| field(n, k.clone())).collect();
@@ -163,7 +199,14 @@ fn full<'a>(i: &'a Incident, stored: &Stored) -> Full<'a> {
     };
     if let Some(insight) = &i.insight {
         let evidence = serde_json::to_string(&insight.evidence).unwrap_or_default();
-        return Full { p: i.p_attack, kind: i.kind(), evidence, members: triple(insight.affected), clients, i };
+        return Full {
+            p: i.p_attack,
+            kind: i.kind(),
+            evidence,
+            members: triple(insight.affected),
+            clients,
+            i,
+        };
     }
     // Raw rows are gone: what was learned from them stays.
     let (p, evidence, members) = stored.labels.get(&i.id).cloned().unwrap_or_default();
@@ -177,7 +220,12 @@ fn full<'a>(i: &'a Incident, stored: &Stored) -> Full<'a> {
 
 const DAY_US: i64 = 86_400_000_000;
 
-fn incident_rows(incidents: &[Incident], stored: &Stored, now_us: i64, spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+fn incident_rows(
+    incidents: &[Incident],
+    stored: &Stored,
+    now_us: i64,
+    spec: &TableSpec,
+) -> Result<RecordBatch, PipelineError> {
     let all: Vec<Full<'_>> = incidents.iter().map(|i| full(i, stored)).collect();
     let c = Columns { rows: all.iter().collect() };
     let seconds = |us: i64| us / 1_000_000;
@@ -224,7 +272,11 @@ fn incident_rows(incidents: &[Incident], stored: &Stored, now_us: i64, spec: &Ta
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
 }
 
-fn minute_rows(incidents: &[Incident], stored: &Stored, spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+fn minute_rows(
+    incidents: &[Incident],
+    stored: &Stored,
+    spec: &TableSpec,
+) -> Result<RecordBatch, PipelineError> {
     struct Row<'a> {
         start_us: i64,
         id: &'a str,
@@ -259,7 +311,11 @@ fn minute_rows(incidents: &[Incident], stored: &Stored, spec: &TableSpec) -> Res
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
 }
 
-fn driver_rows(incidents: &[Incident], stored: &Stored, spec: &TableSpec) -> Result<Vec<RecordBatch>, PipelineError> {
+fn driver_rows(
+    incidents: &[Incident],
+    stored: &Stored,
+    spec: &TableSpec,
+) -> Result<Vec<RecordBatch>, PipelineError> {
     let mut all = Vec::new();
     for i in incidents {
         for (rank, d) in i.drivers().iter().enumerate() {

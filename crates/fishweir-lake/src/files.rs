@@ -106,9 +106,7 @@ impl FileWriter {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .build();
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties)
-            .with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&self.schema), options)
             .map_err(LakeError::parquet(&self.table, "new file"))?;
         Ok(Open { writer, rows: 0, time: None })
@@ -120,10 +118,7 @@ impl FileWriter {
         let bytes = open.writer.into_inner().map_err(LakeError::parquet(&self.table, &path))?;
         let size_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let at = Path::from(path.as_str());
-        self.store
-            .put(&at, bytes.into())
-            .await
-            .map_err(LakeError::store(&self.table, &path))?;
+        self.store.put(&at, bytes.into()).await.map_err(LakeError::store(&self.table, &path))?;
         self.done.push(DataFile { path, size_bytes, rows: open.rows, time: open.time });
         Ok(())
     }
@@ -162,8 +157,7 @@ pub(crate) fn stats_json(file: &DataFile, time_column: Option<&str>) -> String {
     let mut stats = json!({ "numRecords": file.rows });
     if let (Some(column), Some(t)) = (time_column, file.time) {
         let text = |us: i64| {
-            DateTime::from_timestamp_micros(us)
-                .map(|t| t.to_rfc3339_opts(SecondsFormat::Micros, true))
+            DateTime::from_timestamp_micros(us).map(|t| t.to_rfc3339_opts(SecondsFormat::Micros, true))
         };
         if let (Some(low), Some(high)) = (text(t.min_us), text(t.max_us)) {
             stats["minValues"] = json!({ column: low });

@@ -40,9 +40,7 @@ const CLOUD_SCHEMES: &[&str] = &["s3", "s3a", "gs", "az", "abfs", "abfss"];
 /// `GOOGLE_` or `AZURE_`.
 #[must_use]
 pub fn storage_options_from(env: impl IntoIterator<Item = (String, String)>) -> HashMap<String, String> {
-    env.into_iter()
-        .filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p)))
-        .collect()
+    env.into_iter().filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p))).collect()
 }
 
 impl Lake {
@@ -68,9 +66,9 @@ impl Lake {
         for scheme in CLOUD_SCHEMES {
             if let Ok(key) = Url::parse(&format!("{scheme}://")) {
                 object_store_factories().entry(key.clone()).or_insert_with(|| Arc::new(CloudFactory));
-                let default = Url::parse("file://").ok().and_then(|k| {
-                    logstore_factories().get(&k).map(|f| Arc::clone(f.value()))
-                });
+                let default = Url::parse("file://")
+                    .ok()
+                    .and_then(|k| logstore_factories().get(&k).map(|f| Arc::clone(f.value())));
                 if let Some(factory) = default {
                     logstore_factories().entry(key).or_insert(factory);
                 }
@@ -91,9 +89,8 @@ impl Lake {
     /// Options that the store refuses.
     pub fn store(&self) -> Result<Arc<dyn ObjectStore>, LakeError> {
         let options = self.options.iter().map(|(k, v)| (k.to_lowercase(), v.clone()));
-        let (store, _) = object_store::parse_url_opts(&self.root, options).map_err(|e| {
-            LakeError::Location { location: self.root.to_string(), cause: e.to_string() }
-        })?;
+        let (store, _) = object_store::parse_url_opts(&self.root, options)
+            .map_err(|e| LakeError::Location { location: self.root.to_string(), cause: e.to_string() })?;
         Ok(Arc::from(store))
     }
 

@@ -34,8 +34,7 @@ pub struct TableSpec {
 }
 
 /// New rows of a replace.
-pub type BatchStream<'a> =
-    BoxStream<'a, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
+pub type BatchStream<'a> = BoxStream<'a, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
 
 /// Identity of a write, so that it happens once: `app` moves from `after` to `version`, and a
 /// table on which `app` stands elsewhere refuses the write.
@@ -249,11 +248,7 @@ impl Table {
     ///
     /// # Errors
     /// Rows that do not fit, or storage that fails; then nothing was added.
-    pub async fn append(
-        &mut self,
-        batches: &[RecordBatch],
-        commits: &[Commit],
-    ) -> Result<Append, LakeError> {
+    pub async fn append(&mut self, batches: &[RecordBatch], commits: &[Commit]) -> Result<Append, LakeError> {
         if let Some(done) = self.standing(commits).await? {
             return Ok(done);
         }
@@ -306,8 +301,7 @@ impl Table {
     ) -> Result<Change, LakeError> {
         let mut writer = self.writer();
         while let Some(batch) = rows.next().await {
-            let batch = batch
-                .map_err(|cause| LakeError::Source { table: self.name.clone(), cause })?;
+            let batch = batch.map_err(|cause| LakeError::Source { table: self.name.clone(), cause })?;
             let batch = fit(&self.name, &batch, &self.schema)?;
             self.check_inside(&batch, ranges)?;
             writer.write(&batch).await?;
@@ -350,11 +344,15 @@ impl Table {
         }
     }
 
-    async fn swap(&mut self, ranges: &[Interval], fresh: &[DataFile], tries: usize) -> Result<Change, LakeError> {
+    async fn swap(
+        &mut self,
+        ranges: &[Interval],
+        fresh: &[DataFile],
+        tries: usize,
+    ) -> Result<Change, LakeError> {
         for _ in 0..tries {
             let mut actions: Vec<Action> = fresh.iter().map(|f| self.add(f, true)).collect();
-            let mut change =
-                Change { rows_added: fresh.iter().map(|f| f.rows).sum(), ..Change::default() };
+            let mut change = Change { rows_added: fresh.iter().map(|f| f.rows).sum(), ..Change::default() };
             let mut rewritten: Vec<DataFile> = Vec::new();
             let mut gone = Vec::new();
             for file in self.files()?.into_iter().filter(|f| meets(f, ranges)) {
@@ -397,8 +395,7 @@ impl Table {
     /// Storage that fails; the table is unchanged then.
     pub async fn compact(&mut self, small_bytes: i64) -> Result<Change, LakeError> {
         self.refresh().await?;
-        let mut small: Vec<_> =
-            self.files()?.into_iter().filter(|f| f.size_bytes < small_bytes).collect();
+        let mut small: Vec<_> = self.files()?.into_iter().filter(|f| f.size_bytes < small_bytes).collect();
         if small.len() < 2 {
             return Ok(Change::default());
         }
@@ -474,7 +471,11 @@ impl Table {
         Ok(out)
     }
 
-    async fn rewrite_outside(&self, file: &DataFile, ranges: &[Interval]) -> Result<Vec<DataFile>, LakeError> {
+    async fn rewrite_outside(
+        &self,
+        file: &DataFile,
+        ranges: &[Interval],
+    ) -> Result<Vec<DataFile>, LakeError> {
         let mut writer = self.writer();
         for batch in self.read_file(file).await? {
             let mask = self.inside_mask(&batch, ranges)?;

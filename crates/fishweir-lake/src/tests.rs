@@ -134,7 +134,6 @@ async fn writers_that_race_lose_nothing() {
         task.await.unwrap();
     }
     let mut t = lake.table(&spec()).await.unwrap();
-    let want: Vec<i64> =
-        (0..3).flat_map(|w| (0..8).map(move |i| w * 1000 + i)).chain(5000..5003).collect();
+    let want: Vec<i64> = (0..3).flat_map(|w| (0..8).map(move |i| w * 1000 + i)).chain(5000..5003).collect();
     assert_eq!(times(&mut t).await, want);
 }

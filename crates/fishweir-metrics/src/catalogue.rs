@@ -183,7 +183,11 @@ impl Metric {
         let mut out: Vec<String> =
             [&self.numerator, &self.denominator, &self.metric].into_iter().flatten().cloned().collect();
         if self.kind == MetricType::Derived {
-            out.extend(words(self.expr.as_deref().unwrap_or_default()).filter(|w| all.contains_key(*w)).map(str::to_owned));
+            out.extend(
+                words(self.expr.as_deref().unwrap_or_default())
+                    .filter(|w| all.contains_key(*w))
+                    .map(str::to_owned),
+            );
         }
         out
     }
@@ -206,7 +210,13 @@ pub fn load(files: &[(String, String)]) -> Result<Vec<Metric>, LoadError> {
         metric.file.clone_from(file);
         check_alone(&metric, text)?;
         if let Some(other) = all.get(&metric.name) {
-            return Err(wrong(&metric, text, "name", format!("`{}` is already defined in `{}`", metric.name, other.file), "give one of them another name"));
+            return Err(wrong(
+                &metric,
+                text,
+                "name",
+                format!("`{}` is already defined in `{}`", metric.name, other.file),
+                "give one of them another name",
+            ));
         }
         texts.insert(metric.name.clone(), text);
         all.insert(metric.name.clone(), metric);
@@ -244,22 +254,38 @@ fn check_alone(m: &Metric, text: &str) -> Result<(), LoadError> {
     match m.kind {
         MetricType::Simple => {
             need(m.from.is_some(), "from", "a simple metric names its table")?;
-            need(m.agg.is_some(), "agg", "a simple metric names its aggregate: sum, count, max, count_distinct, percentile")?;
+            need(
+                m.agg.is_some(),
+                "agg",
+                "a simple metric names its aggregate: sum, count, max, count_distinct, percentile",
+            )?;
             let rows = m.agg == Some(Aggregate::Count);
             need(rows || m.expr.is_some(), "expr", "the aggregate needs a column or expression")?;
             let ranked = matches!(m.agg, Some(Aggregate::Percentile | Aggregate::PercentileOfValues));
-            need(!ranked || m.rank.is_some_and(|r| (0.0..=1.0).contains(&r)), "rank", "a percentile needs a rank between 0 and 1")
+            need(
+                !ranked || m.rank.is_some_and(|r| (0.0..=1.0).contains(&r)),
+                "rank",
+                "a percentile needs a rank between 0 and 1",
+            )
         }
-        MetricType::Ratio => {
-            need(m.numerator.is_some() && m.denominator.is_some(), "numerator and denominator", "a ratio names two metrics")
+        MetricType::Ratio => need(
+            m.numerator.is_some() && m.denominator.is_some(),
+            "numerator and denominator",
+            "a ratio names two metrics",
+        ),
+        MetricType::Derived => {
+            need(m.expr.is_some(), "expr", "a derived metric needs an expression over metric names")
         }
-        MetricType::Derived => need(m.expr.is_some(), "expr", "a derived metric needs an expression over metric names"),
-        MetricType::Cumulative => {
-            need(m.metric.is_some() && m.window_days.is_some(), "metric and window_days", "a cumulative metric names a metric and a window")
-        }
-        MetricType::Top => {
-            need(m.from.is_some() && m.by.is_some() && m.expr.is_some(), "from, by and expr", "a top metric names table, dimension and what is summed")
-        }
+        MetricType::Cumulative => need(
+            m.metric.is_some() && m.window_days.is_some(),
+            "metric and window_days",
+            "a cumulative metric names a metric and a window",
+        ),
+        MetricType::Top => need(
+            m.from.is_some() && m.by.is_some() && m.expr.is_some(),
+            "from, by and expr",
+            "a top metric names table, dimension and what is summed",
+        ),
     }
 }
 
@@ -269,7 +295,13 @@ fn check_references(m: &Metric, text: &str, all: &BTreeMap<String, Metric>) -> R
         if let Some(name) = name
             && !all.contains_key(name)
         {
-            return Err(wrong(m, text, key, format!("no metric is called `{name}`"), "check the spelling; `fishweir metrics` lists them"));
+            return Err(wrong(
+                m,
+                text,
+                key,
+                format!("no metric is called `{name}`"),
+                "check the spelling; `fishweir metrics` lists them",
+            ));
         }
     }
     if m.kind == MetricType::Derived {
@@ -278,13 +310,25 @@ fn check_references(m: &Metric, text: &str, all: &BTreeMap<String, Metric>) -> R
             let number = word.starts_with(|c: char| c.is_ascii_digit());
             let known = all.contains_key(word) || word.starts_with("costs.") || FUNCTIONS.contains(&word);
             if !number && !known {
-                return Err(wrong(m, text, "expr", format!("`{word}` is neither a metric nor a cost"), "use metric names, costs.<name> and arithmetic"));
+                return Err(wrong(
+                    m,
+                    text,
+                    "expr",
+                    format!("`{word}` is neither a metric nor a cost"),
+                    "use metric names, costs.<name> and arithmetic",
+                ));
             }
         }
     }
     let mut path = vec![m.name.clone()];
     if let Some(circle) = circle(m, all, &mut path) {
-        return Err(wrong(m, text, "type", format!("metrics are made of each other: {}", circle.join(" → ")), "break the circle"));
+        return Err(wrong(
+            m,
+            text,
+            "type",
+            format!("metrics are made of each other: {}", circle.join(" → ")),
+            "break the circle",
+        ));
     }
     Ok(())
 }

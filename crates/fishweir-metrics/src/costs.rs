@@ -27,8 +27,7 @@ impl Default for Costs {
 
 impl From<BTreeMap<String, f64>> for Costs {
     fn from(given: BTreeMap<String, f64>) -> Self {
-        let mut all: BTreeMap<String, f64> =
-            DEFAULTS.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
+        let mut all: BTreeMap<String, f64> = DEFAULTS.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
         all.extend(given);
         Self(all)
     }
@@ -47,6 +46,8 @@ impl Costs {
         let mut names: Vec<_> = self.0.iter().collect();
         // Longer names first, so that one name within another is not cut.
         names.sort_by_key(|(k, _)| std::cmp::Reverse(k.len()));
-        names.into_iter().fold(expression.to_owned(), |e, (k, v)| e.replace(&format!("costs.{k}"), &format!("({v:?})")))
+        names
+            .into_iter()
+            .fold(expression.to_owned(), |e, (k, v)| e.replace(&format!("costs.{k}"), &format!("({v:?})")))
     }
 }

@@ -129,7 +129,10 @@ impl Evaluator {
                 let stream = cast(batch.column(0), &DataType::Utf8).map_err(broken)?;
                 let time = batch.column(1).as_primitive::<TimestampMicrosecondType>();
                 for r in 0..batch.num_rows() {
-                    hours.entry(stream.as_string::<i32>().value(r).to_owned()).or_default().insert(time.value(r));
+                    hours
+                        .entry(stream.as_string::<i32>().value(r).to_owned())
+                        .or_default()
+                        .insert(time.value(r));
                 }
             }
         }
@@ -168,7 +171,10 @@ impl Evaluator {
                 return Ok(values.clone());
             }
             let Some(metric) = self.metrics.get(name) else {
-                return Err(PipelineError::Query { what: name.to_owned(), cause: "no metric has this name".to_owned() });
+                return Err(PipelineError::Query {
+                    what: name.to_owned(),
+                    cause: "no metric has this name".to_owned(),
+                });
             };
             let values = match metric.kind {
                 MetricType::Simple => self.simple(metric, buckets, by).await?,
@@ -200,7 +206,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// A query that does not parse, plan or run.
-    pub async fn rows(&self, sql: &str) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, PipelineError> {
+    pub async fn rows(
+        &self,
+        sql: &str,
+    ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, PipelineError> {
         let batches = collect(sql, self.context.sql(sql).await).await?;
         let mut writer = arrow::json::WriterBuilder::new()
             .with_explicit_nulls(true)
@@ -266,7 +275,12 @@ impl Evaluator {
         Ok((name, time))
     }
 
-    async fn simple(&self, metric: &Metric, buckets: Buckets, by: Option<&str>) -> Result<Vec<MetricValue>, PipelineError> {
+    async fn simple(
+        &self,
+        metric: &Metric,
+        buckets: Buckets,
+        by: Option<&str>,
+    ) -> Result<Vec<MetricValue>, PipelineError> {
         let (table, time) = match self.table(metric, buckets) {
             Ok(found) => found,
             Err(reason) => return Ok(self.unknown(metric, buckets, &reason)),
@@ -321,7 +335,9 @@ impl Evaluator {
             match found.get(&(period.from_us, None)) {
                 Some(f) if f.value.is_some() => fill(&mut v, f),
                 _ if v.coverage == 0.0 => v.reason = Some("no sealed data in this period".to_owned()),
-                _ if additive => fill(&mut v, &Found { value: Some(0.0), low: Some(0.0), high: Some(0.0), n: 0.0 }),
+                _ if additive => {
+                    fill(&mut v, &Found { value: Some(0.0), low: Some(0.0), high: Some(0.0), n: 0.0 })
+                }
                 _ => v.reason = Some("nothing to measure in this period".to_owned()),
             }
             out.push(v);
@@ -329,8 +345,14 @@ impl Evaluator {
         Ok(out)
     }
 
-    fn split(&self, metric: &Metric, buckets: Buckets, found: BTreeMap<(i64, Option<String>), Found>) -> Vec<MetricValue> {
-        let periods: BTreeMap<i64, Interval> = buckets.periods().into_iter().map(|p| (p.from_us, p)).collect();
+    fn split(
+        &self,
+        metric: &Metric,
+        buckets: Buckets,
+        found: BTreeMap<(i64, Option<String>), Found>,
+    ) -> Vec<MetricValue> {
+        let periods: BTreeMap<i64, Interval> =
+            buckets.periods().into_iter().map(|p| (p.from_us, p)).collect();
         let mut out = Vec::new();
         for ((start, label), f) in found {
             let Some(period) = periods.get(&start) else { continue };
@@ -341,7 +363,9 @@ impl Evaluator {
             }
             out.push(v);
         }
-        out.sort_by(|a, b| a.period.cmp(&b.period).then(b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0))));
+        out.sort_by(|a, b| {
+            a.period.cmp(&b.period).then(b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)))
+        });
         out
     }
 
@@ -389,8 +413,15 @@ impl Evaluator {
         each.collect()
     }
 
-    async fn ratio(&self, metric: &Metric, buckets: Buckets, by: Option<&str>) -> Result<Vec<MetricValue>, PipelineError> {
-        let (Some(above), Some(below)) = (&metric.numerator, &metric.denominator) else { return Ok(Vec::new()) };
+    async fn ratio(
+        &self,
+        metric: &Metric,
+        buckets: Buckets,
+        by: Option<&str>,
+    ) -> Result<Vec<MetricValue>, PipelineError> {
+        let (Some(above), Some(below)) = (&metric.numerator, &metric.denominator) else {
+            return Ok(Vec::new());
+        };
         let above = self.values(above, buckets, by).await?;
         let below = self.values(below, buckets, by).await?;
         let under: HashMap<(Interval, Option<String>), MetricValue> =
@@ -403,9 +434,16 @@ impl Evaluator {
             v.n = b.map_or(0.0, |b| b.value.unwrap_or(0.0));
             match (a.value, b.and_then(|b| b.value)) {
                 (None, _) => v.reason.clone_from(&a.reason),
-                (_, None) => v.reason = b.and_then(|b| b.reason.clone()).or_else(|| Some("the denominator is unknown".to_owned())),
+                (_, None) => {
+                    v.reason = b
+                        .and_then(|b| b.reason.clone())
+                        .or_else(|| Some("the denominator is unknown".to_owned()))
+                }
                 (Some(_), Some(d)) if d <= 0.0 => {
-                    v.reason = Some(format!("nothing to divide by: `{}` is 0", metric.denominator.as_deref().unwrap_or_default()));
+                    v.reason = Some(format!(
+                        "nothing to divide by: `{}` is 0",
+                        metric.denominator.as_deref().unwrap_or_default()
+                    ));
                 }
                 (Some(x), Some(d)) => {
                     let cap = |r: f64| if share { r.clamp(0.0, 1.0) } else { r };
@@ -424,7 +462,12 @@ impl Evaluator {
         Ok(out)
     }
 
-    async fn derived(&self, metric: &Metric, buckets: Buckets, by: Option<&str>) -> Result<Vec<MetricValue>, PipelineError> {
+    async fn derived(
+        &self,
+        metric: &Metric,
+        buckets: Buckets,
+        by: Option<&str>,
+    ) -> Result<Vec<MetricValue>, PipelineError> {
         let parts = metric.parts(&self.metrics);
         let mut columns: Vec<(String, Vec<MetricValue>)> = Vec::new();
         for part in parts {
@@ -434,8 +477,11 @@ impl Evaluator {
         let periods = buckets.periods();
         let expression = self.costs.fill(metric.expr.as_deref().unwrap_or("0"));
         let pick = |f: &dyn Fn(&MetricValue) -> Option<f64>| -> Result<RecordBatch, PipelineError> {
-            let fields: Vec<Field> = columns.iter().map(|(n, _)| Field::new(n, DataType::Float64, true)).collect();
-            let arrays = columns.iter().map(|(_, vs)| Arc::new(vs.iter().map(f).collect::<Float64Array>()) as ArrayRef);
+            let fields: Vec<Field> =
+                columns.iter().map(|(n, _)| Field::new(n, DataType::Float64, true)).collect();
+            let arrays = columns
+                .iter()
+                .map(|(_, vs)| Arc::new(vs.iter().map(f).collect::<Float64Array>()) as ArrayRef);
             RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays.collect()).map_err(broken)
         };
         let value = self.compute(metric, &expression, pick(&|v| v.value)?).await?;
@@ -461,9 +507,16 @@ impl Evaluator {
         Ok(out)
     }
 
-    async fn compute(&self, metric: &Metric, expression: &str, batch: RecordBatch) -> Result<Vec<Option<f64>>, PipelineError> {
+    async fn compute(
+        &self,
+        metric: &Metric,
+        expression: &str,
+        batch: RecordBatch,
+    ) -> Result<Vec<Option<f64>>, PipelineError> {
         let frame = self.context.read_batch(batch).map_err(|e| failed(metric, &e))?;
-        let expr = frame.parse_sql_expr(&format!("CAST(({expression}) AS DOUBLE)")).map_err(|e| failed(metric, &e))?;
+        let expr = frame
+            .parse_sql_expr(&format!("CAST(({expression}) AS DOUBLE)"))
+            .map_err(|e| failed(metric, &e))?;
         let frame = frame.select(vec![expr.alias("v")]).map_err(|e| failed(metric, &e))?;
         let mut out = Vec::new();
         for batch in frame.collect().await.map_err(|e| failed(metric, &e))? {
@@ -485,7 +538,11 @@ impl Evaluator {
         Ok(out)
     }
 
-    async fn query(&self, metric: &Metric, sql: &str) -> Result<BTreeMap<(i64, Option<String>), Found>, PipelineError> {
+    async fn query(
+        &self,
+        metric: &Metric,
+        sql: &str,
+    ) -> Result<BTreeMap<(i64, Option<String>), Found>, PipelineError> {
         let frame = self.context.sql(sql).await.map_err(|e| failed(metric, &e))?;
         let mut out = BTreeMap::new();
         for batch in frame.collect().await.map_err(|e| failed(metric, &e))? {
@@ -528,6 +585,9 @@ async fn collect(
     what: &str,
     frame: Result<datafusion::prelude::DataFrame, datafusion::error::DataFusionError>,
 ) -> Result<Vec<RecordBatch>, PipelineError> {
-    let bad = |e: datafusion::error::DataFusionError| PipelineError::Query { what: what.to_owned(), cause: e.strip_backtrace() };
+    let bad = |e: datafusion::error::DataFusionError| PipelineError::Query {
+        what: what.to_owned(),
+        cause: e.strip_backtrace(),
+    };
     frame.map_err(bad)?.collect().await.map_err(bad)
 }

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention, utc_microseconds,
+    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
+    utc_microseconds,
 };
 
 use crate::catalogue::{Metric, MetricType};
@@ -36,15 +39,27 @@ const NAME: &str = "metric_values";
 pub fn metric_value_table() -> TableSpec {
     let (text, float) = (DataType::Utf8, DataType::Float64);
     let fields = [
-        ("period_start", utc_microseconds()), ("period_end", utc_microseconds()), ("grain", text.clone()),
-        ("metric", text.clone()), ("version", DataType::Int64), ("dims", text.clone()), ("value", float.clone()),
-        ("low", float.clone()), ("high", float.clone()), ("n", float.clone()), ("coverage", float),
-        ("label_source", text.clone()), ("maturity", text.clone()), ("reason", text),
+        ("period_start", utc_microseconds()),
+        ("period_end", utc_microseconds()),
+        ("grain", text.clone()),
+        ("metric", text.clone()),
+        ("version", DataType::Int64),
+        ("dims", text.clone()),
+        ("value", float.clone()),
+        ("low", float.clone()),
+        ("high", float.clone()),
+        ("n", float.clone()),
+        ("coverage", float),
+        ("label_source", text.clone()),
+        ("maturity", text.clone()),
+        ("reason", text),
         ("computed_at", utc_microseconds()),
     ];
     TableSpec {
         name: NAME.to_owned(),
-        schema: Arc::new(Schema::new(fields.into_iter().map(|(n, k)| Field::new(n, k, true)).collect::<Vec<_>>())),
+        schema: Arc::new(Schema::new(
+            fields.into_iter().map(|(n, k)| Field::new(n, k, true)).collect::<Vec<_>>(),
+        )),
         time_column: Some("period_start".to_owned()),
     }
 }
@@ -106,19 +121,31 @@ impl NativeModel for MetricValues {
         vec![metric_value_table()]
     }
 
-    async fn run(&self, catalog: &Catalog, range: Interval, now_us: i64) -> Result<NativeOutput, PipelineError> {
-        let evaluator = Evaluator::new(catalog, &self.metrics, self.costs.clone(), self.raw_days, now_us).await?;
+    async fn run(
+        &self,
+        catalog: &Catalog,
+        range: Interval,
+        now_us: i64,
+    ) -> Result<NativeOutput, PipelineError> {
+        let evaluator =
+            Evaluator::new(catalog, &self.metrics, self.costs.clone(), self.raw_days, now_us).await?;
         let mut rows: Vec<(&Metric, Grain, MetricValue)> = Vec::new();
         for metric in &self.metrics {
             for grain in &metric.grains {
                 // A trailing window reaches forward: later periods contain the changed days too.
-                let ahead = i64::from(metric.window_days.filter(|_| metric.kind == MetricType::Cumulative).unwrap_or(0));
-                let span = Interval::new(range.from_us, (range.to_us + ahead * DAY_US).min(now_us.max(range.to_us)));
+                let ahead = i64::from(
+                    metric.window_days.filter(|_| metric.kind == MetricType::Cumulative).unwrap_or(0),
+                );
+                let span =
+                    Interval::new(range.from_us, (range.to_us + ahead * DAY_US).min(now_us.max(range.to_us)));
                 let values = evaluator.values(&metric.name, Buckets::Each(*grain, span), None).await?;
                 rows.extend(values.into_iter().filter(|v| v.coverage > 0.0).map(|v| (metric, *grain, v)));
             }
         }
-        let wide = Interval::new(Grain::Year.floor(range.from_us), Grain::Year.next(Grain::Year.floor(now_us.max(range.to_us))));
+        let wide = Interval::new(
+            Grain::Year.floor(range.from_us),
+            Grain::Year.next(Grain::Year.floor(now_us.max(range.to_us))),
+        );
         // Week 1 may begin in the year before.
         let wide = Interval::new(wide.from_us - 7 * DAY_US, wide.to_us);
         let fresh: BTreeSet<(String, &str, i64)> =
@@ -144,7 +171,9 @@ async fn kept(
     for file in table.files()? {
         for b in table.read_file(&file).await? {
             let text = |n: &str| b.column_by_name(n).and_then(|c| cast(c, &DataType::Utf8).ok());
-            let (Some(metric), Some(grain), Some(start)) = (text("metric"), text("grain"), b.column_by_name("period_start")) else {
+            let (Some(metric), Some(grain), Some(start)) =
+                (text("metric"), text("grain"), b.column_by_name("period_start"))
+            else {
                 continue;
             };
             let (metric, grain) = (metric.as_string::<i32>(), grain.as_string::<i32>());

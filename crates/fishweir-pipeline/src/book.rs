@@ -129,7 +129,14 @@ impl Book {
     /// Returns the intervals of a model that are due because `inputs` changed, aligned to its
     /// interval and clipped to whole intervals before `until_us`.
     #[must_use]
-    pub fn stale(&self, model: &str, version: i64, inputs: &[String], interval: Grain, until_us: i64) -> Vec<Interval> {
+    pub fn stale(
+        &self,
+        model: &str,
+        version: i64,
+        inputs: &[String],
+        interval: Grain,
+        until_us: i64,
+    ) -> Vec<Interval> {
         let none = Spans::default();
         let done = self.done.get(&key(model, version)).unwrap_or(&none);
         let mut due = Vec::new();
@@ -189,7 +196,13 @@ impl Book {
     ///
     /// # Errors
     /// A table that cannot be written.
-    pub async fn announce(&mut self, model: &str, version: i64, ranges: &[Interval], now_us: i64) -> Result<i64, LakeError> {
+    pub async fn announce(
+        &mut self,
+        model: &str,
+        version: i64,
+        ranges: &[Interval],
+        now_us: i64,
+    ) -> Result<i64, LakeError> {
         let seq = self.next;
         self.write(model, version, ranges, seq, false, now_us).await?;
         Ok(seq)
@@ -199,11 +212,26 @@ impl Book {
     ///
     /// # Errors
     /// A table that cannot be written.
-    pub async fn confirm(&mut self, model: &str, version: i64, ranges: &[Interval], seq: i64, now_us: i64) -> Result<(), LakeError> {
+    pub async fn confirm(
+        &mut self,
+        model: &str,
+        version: i64,
+        ranges: &[Interval],
+        seq: i64,
+        now_us: i64,
+    ) -> Result<(), LakeError> {
         self.write(model, version, ranges, seq, true, now_us).await
     }
 
-    async fn write(&mut self, model: &str, version: i64, ranges: &[Interval], seq: i64, done: bool, now_us: i64) -> Result<(), LakeError> {
+    async fn write(
+        &mut self,
+        model: &str,
+        version: i64,
+        ranges: &[Interval],
+        seq: i64,
+        done: bool,
+        now_us: i64,
+    ) -> Result<(), LakeError> {
         if ranges.is_empty() {
             return Ok(());
         }
@@ -229,14 +257,22 @@ impl Book {
         let mut marks = Vec::new();
         for (model, spans) in &self.changed {
             marks.extend(spans.0.iter().map(|(range, seq)| Mark {
-                model: model.clone(), version: 0, range: *range, seq: *seq, done: false,
+                model: model.clone(),
+                version: 0,
+                range: *range,
+                seq: *seq,
+                done: false,
             }));
         }
         for (name, spans) in &self.done {
             let (model, version) = name.rsplit_once('@').unwrap_or((name, "0"));
             let version = version.parse().unwrap_or(0);
             marks.extend(spans.0.iter().map(|(range, seq)| Mark {
-                model: model.to_owned(), version, range: *range, seq: *seq, done: true,
+                model: model.to_owned(),
+                version,
+                range: *range,
+                seq: *seq,
+                done: true,
             }));
         }
         self.rows = marks.len();

@@ -6,8 +6,8 @@ use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
-use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::common::ScalarValue;
+use datafusion::prelude::{DataFrame, SessionContext};
 use fishweir_engine::{Engine, PinnedFile, PinnedTable};
 use fishweir_events::Interval;
 use fishweir_lake::{Lake, LakeError, Table, TableSpec};
@@ -137,7 +137,8 @@ pub(crate) async fn bound(
 pub(crate) fn times(batch: &RecordBatch, column: usize) -> Result<TimestampMicrosecondArray, PipelineError> {
     use arrow::array::AsArray as _;
     let cast = arrow::compute::cast(batch.column(column), &fishweir_events::utc_microseconds());
-    let cast = cast.map_err(|e| PipelineError::Query { what: "time column".to_owned(), cause: e.to_string() })?;
+    let cast =
+        cast.map_err(|e| PipelineError::Query { what: "time column".to_owned(), cause: e.to_string() })?;
     Ok(cast.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().clone())
 }
 

@@ -105,7 +105,11 @@ fn read(batch: &RecordBatch, out: &mut Certificates) {
 }
 
 /// Writes the given certificates in the place of those of the same hours, in one step.
-pub(crate) async fn store(table: &mut Table, all: &mut Certificates, new: Vec<Certificate>) -> Result<(), LakeError> {
+pub(crate) async fn store(
+    table: &mut Table,
+    all: &mut Certificates,
+    new: Vec<Certificate>,
+) -> Result<(), LakeError> {
     if new.is_empty() {
         return Ok(());
     }
@@ -177,7 +181,8 @@ impl RawCounts {
         let context = catalog.bare_session()?;
         let name = stream.name();
         context.register_table(name, Catalog::pin(table)?).map_err(PipelineError::query(name))?;
-        let sql = format!("SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*) AS n FROM {name} GROUP BY 1");
+        let sql =
+            format!("SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*) AS n FROM {name} GROUP BY 1");
         let frame = context.sql(&sql).await.map_err(PipelineError::query(name))?;
         counts.hours.clear();
         for batch in frame.collect().await.map_err(PipelineError::query(name))? {

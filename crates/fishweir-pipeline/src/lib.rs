@@ -15,9 +15,9 @@ mod run;
 
 pub use book::Book;
 pub use catalog::Catalog;
-pub use fishweir_events::{Grain, Interval, PeriodError, Stream, parse_period, parse_time, utc_microseconds};
 pub use certificate::{Certificate, RawCounts, certificate_table};
 pub use error::PipelineError;
+pub use fishweir_events::{Grain, Interval, PeriodError, Stream, parse_period, parse_time, utc_microseconds};
 pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention};
 pub use run::{FindingRow, RunEvent, RunOptions, RunProgress, RunSummary, Runner, finding_table};
 

@@ -162,5 +162,10 @@ pub trait NativeModel: Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps it from computing them; nothing is written then.
-    async fn run(&self, catalog: &Catalog, range: Interval, now_us: i64) -> Result<NativeOutput, PipelineError>;
+    async fn run(
+        &self,
+        catalog: &Catalog,
+        range: Interval,
+        now_us: i64,
+    ) -> Result<NativeOutput, PipelineError>;
 }

@@ -103,7 +103,12 @@ fn gone(c: &mut Certificate, generation: i64) {
 ///
 /// # Errors
 /// A lake that cannot be read.
-pub async fn plan(catalog: &Catalog, models: &[Model], streams: &[Stream], options: RetentionOptions) -> Result<Plan, PipelineError> {
+pub async fn plan(
+    catalog: &Catalog,
+    models: &[Model],
+    streams: &[Stream],
+    options: RetentionOptions,
+) -> Result<Plan, PipelineError> {
     let mut table = catalog.table(&certificate_table()).await?;
     let mut certificates = certificate::load(&table).await?;
     let mut counts = BTreeMap::new();
@@ -123,10 +128,11 @@ pub async fn plan(catalog: &Catalog, models: &[Model], streams: &[Stream], optio
             let range = Interval::new(*hour, SEAL.next(*hour));
             let certificate = certificates.get(&(stream.name().to_owned(), *hour));
             let (verdict, reason) = match certificate {
-                _ if range.to_us > oldest_kept => {
-                    ("keep", format!("younger than {} days", options.raw_days))
-                }
-                None if !models.iter().any(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == stream.name())) => {
+                _ if range.to_us > oldest_kept => ("keep", format!("younger than {} days", options.raw_days)),
+                None if !models
+                    .iter()
+                    .any(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == stream.name())) =>
+                {
                     ("keep", "no rollup accounts for this stream, so it is never deleted".to_owned())
                 }
                 None => ("keep", "not sealed yet; `fishweir run` seals it".to_owned()),
@@ -153,7 +159,15 @@ pub async fn plan(catalog: &Catalog, models: &[Model], streams: &[Stream], optio
     Ok(plan)
 }
 
-async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book, staying: &[Interval], options: RetentionOptions, plan: &mut Plan) -> Result<(), PipelineError> {
+async fn derived(
+    catalog: &Catalog,
+    model: &Model,
+    models: &[Model],
+    book: &Book,
+    staying: &[Interval],
+    options: RetentionOptions,
+    plan: &mut Plan,
+) -> Result<(), PipelineError> {
     let rules = [(model.retention.keep_days, false), (model.retention.thin_after_days, true)];
     let mut deleted_before = i64::MIN;
     for (days, thin) in rules {
@@ -173,16 +187,27 @@ async fn derived(catalog: &Catalog, model: &Model, models: &[Model], book: &Book
         for range in todo {
             let waiting = models.iter().find(|m| {
                 m.inputs.contains(&model.name)
-                    && !book.stale(&m.name, m.version, &m.inputs, m.interval, i64::MAX / 4).iter().all(|s| !s.overlaps(range))
+                    && !book
+                        .stale(&m.name, m.version, &m.inputs, m.interval, i64::MAX / 4)
+                        .iter()
+                        .all(|s| !s.overlaps(range))
             });
             // WHY: late rows of an hour whose raw rows live are rolled up again from the finer
             // tables, which must therefore still be whole.
             let raw_lives = !thin && staying.iter().any(|s| s.overlaps(range));
             let (verdict, reason) = match (waiting, thin) {
                 _ if raw_lives => ("keep", "raw rows of this time still live".to_owned()),
-                (Some(m), _) => ("keep", format!("`{}` still has to read it; `fishweir run` does that", m.name)),
+                (Some(m), _) => {
+                    ("keep", format!("`{}` still has to read it; `fishweir run` does that", m.name))
+                }
                 (None, false) => ("delete", format!("older than {days} days; coarser tables hold it")),
-                (None, true) => ("thin", format!("older than {days} days: {} emptied, counts stay", model.retention.thin.join(", "))),
+                (None, true) => (
+                    "thin",
+                    format!(
+                        "older than {days} days: {} emptied, counts stay",
+                        model.retention.thin.join(", ")
+                    ),
+                ),
             };
             let rows = files
                 .iter()
@@ -233,14 +258,18 @@ pub async fn apply(catalog: &Catalog, plan: &Plan, now_us: i64) -> Result<Applie
     for (stream, going) in &plan.raw {
         let Some(mut raw) = catalog.lake().existing(stream.name()).await? else { continue };
         let with = |state: &str| -> Vec<Certificate> {
-            going.iter().map(|c| Certificate { state: state.to_owned(), sealed_at_us: now_us, ..c.clone() }).collect()
+            going
+                .iter()
+                .map(|c| Certificate { state: state.to_owned(), sealed_at_us: now_us, ..c.clone() })
+                .collect()
         };
         // Announce, delete, confirm: a crash between leaves hours marked `deleting`, which
         // `recover` settles by looking at the raw rows.
         certificate::store(&mut table, &mut certificates, with("deleting")).await?;
         let ranges = Interval::coalesce(going.iter().map(|c| c.range).collect());
         let counts = RawCounts::of(catalog, *stream, &raw).await?;
-        let moved = going.iter().any(|c| counts.hours.get(&c.range.from_us).copied().unwrap_or(0) != c.raw_rows);
+        let moved =
+            going.iter().any(|c| counts.hours.get(&c.range.from_us).copied().unwrap_or(0) != c.raw_rows);
         if moved {
             certificate::store(&mut table, &mut certificates, with("sealed")).await?;
             continue;
@@ -274,19 +303,30 @@ pub async fn apply(catalog: &Catalog, plan: &Plan, now_us: i64) -> Result<Applie
     Ok(out)
 }
 
-async fn thin_rows(catalog: &Catalog, model: &Model, table: &mut Table, range: Interval) -> Result<i64, PipelineError> {
+async fn thin_rows(
+    catalog: &Catalog,
+    model: &Model,
+    table: &mut Table,
+    range: Interval,
+) -> Result<i64, PipelineError> {
     let columns: Vec<String> = table
         .schema()
         .fields()
         .iter()
         .map(|f| {
             let name = f.name();
-            if model.retention.thin.contains(name) { format!("CAST(NULL AS BYTEA) AS {name}") } else { name.clone() }
+            if model.retention.thin.contains(name) {
+                format!("CAST(NULL AS BYTEA) AS {name}")
+            } else {
+                name.clone()
+            }
         })
         .collect();
     let sql = format!(
         "SELECT {} FROM {m} WHERE {t} >= $from AND {t} < $to",
-        columns.join(", "), m = model.name, t = model.time
+        columns.join(", "),
+        m = model.name,
+        t = model.time
     );
     let context = catalog.session_of(&[&model.name]).await?;
     let frame = bound(&context, &model.name, &sql, range).await?;

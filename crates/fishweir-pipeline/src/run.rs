@@ -129,8 +129,7 @@ impl Runner {
         natives: Vec<Arc<dyn NativeModel>>,
         streams: Vec<TableSpec>,
     ) -> Self {
-        let natives: BTreeMap<_, _> =
-            natives.into_iter().map(|n| (n.model().name.clone(), n)).collect();
+        let natives: BTreeMap<_, _> = natives.into_iter().map(|n| (n.model().name.clone(), n)).collect();
         let mut models = models;
         models.extend(natives.values().map(|n| n.model()));
         Self { catalog, models, natives, streams }
@@ -146,7 +145,11 @@ impl Runner {
     ///
     /// # Errors
     /// A model that fails, or counts that do not add up; what was finished before stays finished.
-    pub async fn run(&self, options: &RunOptions, progress: &dyn RunProgress) -> Result<RunSummary, PipelineError> {
+    pub async fn run(
+        &self,
+        options: &RunOptions,
+        progress: &dyn RunProgress,
+    ) -> Result<RunSummary, PipelineError> {
         let mut state = self.open(options).await?;
         self.notice_changes(&mut state, options).await?;
         let wanted = self.wanted(&options.only);
@@ -196,7 +199,14 @@ impl Runner {
         }
         let book = Book::load(self.catalog.lake()).await?;
         let generation = book.next_number();
-        crate::retention::recover(&mut certificate_table, &mut certificates, &counts, generation, options.now_us).await?;
+        crate::retention::recover(
+            &mut certificate_table,
+            &mut certificates,
+            &counts,
+            generation,
+            options.now_us,
+        )
+        .await?;
         Ok(State {
             book,
             certificates,
@@ -294,7 +304,9 @@ impl Runner {
         let mut out = Vec::new();
         for range in ranges {
             let mut from = range.from_us;
-            let inside = state.certificates.range((stream.to_owned(), range.from_us)..(stream.to_owned(), range.to_us));
+            let inside = state
+                .certificates
+                .range((stream.to_owned(), range.from_us)..(stream.to_owned(), range.to_us));
             for (_, c) in inside.filter(|(_, c)| c.generation > 0) {
                 out.push(Interval::new(from, c.range.from_us));
                 let live = state.live(stream, c.range.from_us) != c.raw_rows;
@@ -336,7 +348,8 @@ impl Runner {
     ) -> Result<(), PipelineError> {
         let mut jobs = Vec::new();
         for model in level {
-            let due = state.book.stale(&model.name, model.version, &model.inputs, model.interval, options.until_us);
+            let due =
+                state.book.stale(&model.name, model.version, &model.inputs, model.interval, options.until_us);
             let (steps, expired) = self.steps(model, state, &due, options).await?;
             progress.plan(&model.name, steps.len());
             if due.is_empty() {
@@ -347,11 +360,17 @@ impl Runner {
             jobs.push((model, due, steps, expired, seq));
         }
         let shared: &State = state;
-        let mut running = futures::stream::iter(jobs.into_iter().map(|(model, due, steps, expired, seq)| async move {
-            let rows = self.run_model(model, shared, &steps, &due, options, progress).await?;
-            Ok::<_, PipelineError>((model, due, seq, RunEvent { model: model.name.clone(), steps: steps.len(), rows, expired }))
-        }))
-        .buffer_unordered(options.parallel.max(1));
+        let mut running =
+            futures::stream::iter(jobs.into_iter().map(|(model, due, steps, expired, seq)| async move {
+                let rows = self.run_model(model, shared, &steps, &due, options, progress).await?;
+                Ok::<_, PipelineError>((
+                    model,
+                    due,
+                    seq,
+                    RunEvent { model: model.name.clone(), steps: steps.len(), rows, expired },
+                ))
+            }))
+            .buffer_unordered(options.parallel.max(1));
         let mut finished = Vec::new();
         let mut failure = None;
         while let Some(result) = running.next().await {
@@ -415,7 +434,10 @@ impl Runner {
             let list: Vec<String> = step.generations.iter().map(ToString::to_string).collect();
             let sql = format!(
                 "SELECT * FROM {} WHERE {} >= $from AND {} < $to AND late NOT IN ({})",
-                model.name, model.time, model.time, list.join(", ")
+                model.name,
+                model.time,
+                model.time,
+                list.join(", ")
             );
             let frame = bound(&context, &model.name, &sql, step.range).await?;
             let stream = frame.execute_stream().await.map_err(PipelineError::query(&model.name))?;
@@ -426,7 +448,12 @@ impl Runner {
     }
 
     // Inputs of one generation: rows of raw streams have none, so they stand for whichever is asked.
-    async fn session(&self, model: &Model, state: &State, generation: Option<i64>) -> Result<SessionContext, PipelineError> {
+    async fn session(
+        &self,
+        model: &Model,
+        state: &State,
+        generation: Option<i64>,
+    ) -> Result<SessionContext, PipelineError> {
         let context = self.catalog.bare_session()?;
         for input in &model.inputs {
             if let Some(raw) = state.raw.get(input) {
@@ -449,9 +476,18 @@ impl Runner {
         Ok(context)
     }
 
-    async fn steps(&self, model: &Model, state: &State, due: &[Interval], options: &RunOptions) -> Result<(Vec<Step>, usize), PipelineError> {
+    async fn steps(
+        &self,
+        model: &Model,
+        state: &State,
+        due: &[Interval],
+        options: &RunOptions,
+    ) -> Result<(Vec<Step>, usize), PipelineError> {
         if matches!(model.recipe, Recipe::Native) {
-            return Ok((due.iter().map(|r| Step { range: *r, generations: vec![0], keep_others: false }).collect(), 0));
+            return Ok((
+                due.iter().map(|r| Step { range: *r, generations: vec![0], keep_others: false }).collect(),
+                0,
+            ));
         }
         let from_raw = model.inputs.iter().any(|i| is_stream(i));
         let mut steps = Vec::new();
@@ -467,7 +503,14 @@ impl Runner {
     }
 
     // Live hours only; an hour whose raw rows were deleted before gets its own step.
-    fn raw_steps(&self, model: &Model, state: &State, range: Interval, options: &RunOptions, steps: &mut Vec<Step>) -> usize {
+    fn raw_steps(
+        &self,
+        model: &Model,
+        state: &State,
+        range: Interval,
+        options: &RunOptions,
+        steps: &mut Vec<Step>,
+    ) -> usize {
         let Some(stream) = model.inputs.iter().find(|i| is_stream(i)) else { return 0 };
         let mut expired = 0;
         let mut open: Option<(Interval, i64)> = None;
@@ -483,7 +526,11 @@ impl Runner {
             let one = Interval::new(hour, SEAL.next(hour));
             let generation = gone.get(&hour).copied().unwrap_or(0);
             if generation > 0 {
-                steps.extend(open.take().map(|(r, _)| Step { range: r, generations: vec![0], keep_others: false }));
+                steps.extend(open.take().map(|(r, _)| Step {
+                    range: r,
+                    generations: vec![0],
+                    keep_others: false,
+                }));
                 if rows == 0 {
                     expired += 1;
                 } else {
@@ -492,7 +539,9 @@ impl Runner {
                 continue;
             }
             open = Some(match open.take() {
-                Some((r, n)) if n + rows <= options.batch_rows => (Interval::new(r.from_us, one.to_us), n + rows),
+                Some((r, n)) if n + rows <= options.batch_rows => {
+                    (Interval::new(r.from_us, one.to_us), n + rows)
+                }
                 Some((r, _)) => {
                     steps.push(Step { range: r, generations: vec![0], keep_others: false });
                     (one, rows)
@@ -504,7 +553,14 @@ impl Runner {
         expired
     }
 
-    async fn derived_steps(&self, model: &Model, state: &State, range: Interval, options: &RunOptions, steps: &mut Vec<Step>) -> Result<usize, PipelineError> {
+    async fn derived_steps(
+        &self,
+        model: &Model,
+        state: &State,
+        range: Interval,
+        options: &RunOptions,
+        steps: &mut Vec<Step>,
+    ) -> Result<usize, PipelineError> {
         let mut files = Vec::new();
         for input in &model.inputs {
             if let Some(t) = self.catalog.lake().existing(input).await? {
@@ -558,13 +614,16 @@ impl Runner {
 
     // When every model that reads a stream directly is done for an hour and adds up, the hour is
     // certified.
-    async fn certify(&self, level: &[Model], state: &mut State, options: &RunOptions) -> Result<(), PipelineError> {
+    async fn certify(
+        &self,
+        level: &[Model],
+        state: &mut State,
+        options: &RunOptions,
+    ) -> Result<(), PipelineError> {
         for stream in Stream::ALL {
             let name = stream.name();
-            let counting: Vec<&Model> = level
-                .iter()
-                .filter(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == name))
-                .collect();
+            let counting: Vec<&Model> =
+                level.iter().filter(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == name)).collect();
             if counting.is_empty() {
                 continue;
             }
@@ -630,18 +689,24 @@ impl Runner {
     }
 
     // Rows accounted for by a model, per hour and generation.
-    async fn rolled(&self, model: &Model, span: Interval) -> Result<BTreeMap<(i64, i64), i64>, PipelineError> {
+    async fn rolled(
+        &self,
+        model: &Model,
+        span: Interval,
+    ) -> Result<BTreeMap<(i64, i64), i64>, PipelineError> {
         let counts = model.counts.as_deref().unwrap_or("0");
         let sql = format!(
             "SELECT date_bin(INTERVAL '1 hour', {t}) AS hour, CAST(sum({counts}) AS BIGINT) AS n, late FROM {m} WHERE {t} >= $from AND {t} < $to GROUP BY 1, 3",
-            t = model.time, m = model.name
+            t = model.time,
+            m = model.name
         );
         let context = self.catalog.session_of(&[&model.name]).await?;
         let frame = bound(&context, &sql, &sql, span).await?;
         let mut out = BTreeMap::new();
         for batch in frame.collect().await.map_err(PipelineError::query(&sql))? {
             let hour = times(&batch, 0)?;
-            let (n, late) = (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Int64Type>());
+            let (n, late) =
+                (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Int64Type>());
             out.extend((0..batch.num_rows()).map(|r| ((hour.value(r), late.value(r)), n.value(r))));
         }
         Ok(out)
@@ -657,14 +722,21 @@ impl Runner {
         self.per_hour(&["rejects"], &sql, span).await
     }
 
-    async fn per_hour(&self, tables: &[&str], sql: &str, span: Interval) -> Result<BTreeMap<i64, i64>, PipelineError> {
+    async fn per_hour(
+        &self,
+        tables: &[&str],
+        sql: &str,
+        span: Interval,
+    ) -> Result<BTreeMap<i64, i64>, PipelineError> {
         let context = self.catalog.session_of(tables).await?;
         let frame = bound(&context, sql, sql, span).await?;
         let mut out = BTreeMap::new();
         for batch in frame.collect().await.map_err(PipelineError::query(sql))? {
             let hour = times(&batch, 0)?;
             let n = batch.column(1).as_primitive::<Int64Type>();
-            out.extend((0..batch.num_rows()).filter(|r| hour.is_valid(*r)).map(|r| (hour.value(r), n.value(r))));
+            out.extend(
+                (0..batch.num_rows()).filter(|r| hour.is_valid(*r)).map(|r| (hour.value(r), n.value(r))),
+            );
         }
         Ok(out)
     }
@@ -674,8 +746,11 @@ impl Runner {
         let mut known = BTreeSet::new();
         for file in table.files()? {
             for batch in table.read_file(&file).await? {
-                let (kind, subject) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
-                known.extend((0..batch.num_rows()).map(|r| (kind.value(r).to_owned(), subject.value(r).to_owned())));
+                let (kind, subject) =
+                    (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+                known.extend(
+                    (0..batch.num_rows()).map(|r| (kind.value(r).to_owned(), subject.value(r).to_owned())),
+                );
             }
         }
         state.findings.retain(|f| known.insert((f.kind.clone(), f.subject.clone())));
@@ -704,7 +779,9 @@ impl State {
     // Whether the inputs of a model hold all they ever held of an interval: nothing deleted, and
     // what was thinned written again from living raw rows.
     fn intact(&self, model: &Model, range: Interval) -> bool {
-        if self.book.touched("gone", &model.inputs, range) || self.book.touched_last("thin", &model.inputs, range) {
+        if self.book.touched("gone", &model.inputs, range)
+            || self.book.touched_last("thin", &model.inputs, range)
+        {
             return false;
         }
         let thinned = self.book.touched("thin", &model.inputs, range);
@@ -721,7 +798,10 @@ fn boxed(e: datafusion::error::DataFusionError) -> Box<dyn std::error::Error + S
     Box::new(std::io::Error::other(e.strip_backtrace()))
 }
 
-fn mark(batch: &RecordBatch, generation: i64) -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> {
+fn mark(
+    batch: &RecordBatch,
+    generation: i64,
+) -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> {
     let mut fields: Vec<Field> = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     let mut columns = batch.columns().to_vec();
     fields.push(Field::new("late", DataType::Int64, true));
@@ -755,4 +835,3 @@ pub(crate) fn shown(range: Interval) -> String {
     };
     format!("{} to {}", text(range.from_us), text(range.to_us))
 }
-

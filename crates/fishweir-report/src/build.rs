@@ -94,8 +94,13 @@ pub struct Report {
 }
 
 const EXECUTIVE: &[&str] = &[
-    "dos_incidents_count", "dos_members_affected", "dos_downtime_minutes", "dos_stopped_share",
-    "dos_time_to_mitigate", "dos_cost", "requests",
+    "dos_incidents_count",
+    "dos_members_affected",
+    "dos_downtime_minutes",
+    "dos_stopped_share",
+    "dos_time_to_mitigate",
+    "dos_cost",
+    "requests",
 ];
 const INCIDENTS_MAX: usize = 25;
 const MINUTES_MAX: usize = 12;
@@ -148,7 +153,10 @@ fn order(evaluator: &Evaluator, audience: Audience) -> Vec<String> {
 
 async fn card(evaluator: &Evaluator, name: &str, request: &ReportRequest) -> Result<Card, PipelineError> {
     let Some(metric) = evaluator.metrics().get(name) else {
-        return Err(PipelineError::Query { what: name.to_owned(), cause: "no metric has this name".to_owned() });
+        return Err(PipelineError::Query {
+            what: name.to_owned(),
+            cause: "no metric has this name".to_owned(),
+        });
     };
     let value = evaluator.value(name, request.period).await?;
     let previous = evaluator.value(name, request.previous).await?;
@@ -205,8 +213,17 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     if let Some(c) = find("dos_incidents_count") {
         let words = match c.value.value {
             Some(n) if n == 0.0 => format!("No attack was seen in {}.", request.period_name),
-            Some(n) => format!("{} hit the service in {}; {}.", amount(n, "attacks"), request.period_name, change(&c.value, c.previous.as_ref(), "period before", &c.unit)),
-            None => format!("Whether attacks happened in {} is unknown: {}.", request.period_name, c.value.reason.as_deref().unwrap_or("no data")),
+            Some(n) => format!(
+                "{} hit the service in {}; {}.",
+                amount(n, "attacks"),
+                request.period_name,
+                change(&c.value, c.previous.as_ref(), "period before", &c.unit)
+            ),
+            None => format!(
+                "Whether attacks happened in {} is unknown: {}.",
+                request.period_name,
+                c.value.reason.as_deref().unwrap_or("no data")
+            ),
         };
         out.push(words);
     }
@@ -233,7 +250,8 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
         }
     }
     let worse: Vec<&str> = cards.iter().filter(|c| c.verdict == "worse").map(|c| c.title.as_str()).collect();
-    let better: Vec<&str> = cards.iter().filter(|c| c.verdict == "better").map(|c| c.title.as_str()).collect();
+    let better: Vec<&str> =
+        cards.iter().filter(|c| c.verdict == "better").map(|c| c.title.as_str()).collect();
     let list = |names: &[&str]| names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
     if !worse.is_empty() {
         out.push(format!("Worse than the period before: {}.", list(&worse)));
@@ -248,7 +266,11 @@ fn literal(us: i64) -> String {
     format!("TIMESTAMP '{}'", time(us, "%Y-%m-%dT%H:%M:%S%.6fZ"))
 }
 
-async fn incidents(evaluator: &Evaluator, period: Interval, all: bool) -> Result<Vec<IncidentLine>, PipelineError> {
+async fn incidents(
+    evaluator: &Evaluator,
+    period: Interval,
+    all: bool,
+) -> Result<Vec<IncidentLine>, PipelineError> {
     if !evaluator.has_table("dos_incidents") {
         return Ok(Vec::new());
     }
@@ -284,7 +306,9 @@ fn start(i: &IncidentLine) -> String {
 }
 
 fn driver(row: &Map<String, Value>) -> String {
-    let share = |key: &str| row.get(key).and_then(Value::as_f64).map_or("an unknown share".to_owned(), |v| amount(v, "share"));
+    let share = |key: &str| {
+        row.get(key).and_then(Value::as_f64).map_or("an unknown share".to_owned(), |v| amount(v, "share"))
+    };
     format!(
         "{} covers {} of the excess and {} of normal traffic",
         row.get("rule").and_then(Value::as_str).unwrap_or("(none)"),
@@ -293,18 +317,29 @@ fn driver(row: &Map<String, Value>) -> String {
     )
 }
 
-async fn caveats(evaluator: &Evaluator, request: &ReportRequest, cards: &[Card]) -> Result<Vec<String>, PipelineError> {
+async fn caveats(
+    evaluator: &Evaluator,
+    request: &ReportRequest,
+    cards: &[Card],
+) -> Result<Vec<String>, PipelineError> {
     let mut out = Vec::new();
     if let Some(c) = cards.iter().map(|c| c.value.coverage).reduce(f64::min)
         && c < 0.9995
     {
-        out.push(format!("Only {} of the period holds sealed data; counts are those of the sealed part.", amount(c, "share")));
+        out.push(format!(
+            "Only {} of the period holds sealed data; counts are those of the sealed part.",
+            amount(c, "share")
+        ));
     }
     if cards.iter().any(|c| c.value.maturity == "provisional") {
         out.push("Values marked provisional may change while late rows can still arrive.".to_owned());
     }
     if evaluator.has_table("dos_incidents") {
-        let span = format!("start >= {} AND start < {}", literal(request.period.from_us), literal(request.period.to_us));
+        let span = format!(
+            "start >= {} AND start < {}",
+            literal(request.period.from_us),
+            literal(request.period.to_us)
+        );
         let rows = evaluator
             .rows(&format!("SELECT count(*) FILTER (WHERE history_weeks < 1) AS young, count(*) FILTER (WHERE kind = 'unknown') AS unknown FROM dos_incidents WHERE {span}"))
             .await?;

@@ -45,25 +45,45 @@ pub(crate) fn trend(values: &[MetricValue], unit: &str, title: &str, bars: bool)
         for (i, v) in values.iter().enumerate() {
             if let Some(x) = v.value {
                 let w = (f.step() * 0.7).max(1.0);
-                let _ = write!(s, r#"<rect class="bar" x="{:.1}" y="{:.1}" width="{w:.1}" height="{:.1}"><title>{}: {}</title></rect>"#,
-                    f.x(i) - w / 2.0, f.y(x), (H - BOTTOM - f.y(x)).max(0.0), time(v.period.from_us, "%F"), bare(x, unit));
+                let _ = write!(
+                    s,
+                    r#"<rect class="bar" x="{:.1}" y="{:.1}" width="{w:.1}" height="{:.1}"><title>{}: {}</title></rect>"#,
+                    f.x(i) - w / 2.0,
+                    f.y(x),
+                    (H - BOTTOM - f.y(x)).max(0.0),
+                    time(v.period.from_us, "%F"),
+                    bare(x, unit)
+                );
             }
         }
     } else {
-        let band: Vec<Option<(f64, f64, f64)>> = values.iter().enumerate()
-            .map(|(i, v)| Some((f.x(i), f.y(v.low?), f.y(v.high?)))).collect();
-        band.split(Option::is_none).for_each(|run| polygon(&mut s, &run.iter().flatten().copied().collect::<Vec<_>>()));
+        let band: Vec<Option<(f64, f64, f64)>> =
+            values.iter().enumerate().map(|(i, v)| Some((f.x(i), f.y(v.low?), f.y(v.high?)))).collect();
+        band.split(Option::is_none)
+            .for_each(|run| polygon(&mut s, &run.iter().flatten().copied().collect::<Vec<_>>()));
         let runs = values.iter().enumerate().map(|(i, v)| v.value.map(|x| (f.x(i), f.y(x))));
         line(&mut s, "line", runs);
         // A value between two unknown ones has no line to show it.
         for (i, v) in values.iter().enumerate().filter(|_| values.len() <= DOTS_MAX) {
             if let Some(x) = v.value {
-                let _ = write!(s, r#"<circle class="dot" cx="{:.1}" cy="{:.1}" r="2"><title>{}: {}</title></circle>"#,
-                    f.x(i), f.y(x), time(v.period.from_us, "%F"), bare(x, unit));
+                let _ = write!(
+                    s,
+                    r#"<circle class="dot" cx="{:.1}" cy="{:.1}" r="2"><title>{}: {}</title></circle>"#,
+                    f.x(i),
+                    f.y(x),
+                    time(v.period.from_us, "%F"),
+                    bare(x, unit)
+                );
             }
         }
     }
-    frame(&mut s, &bare(top, unit), values.first().map(|v| v.period.from_us), values.last().map(|v| v.period.from_us), "%b %d");
+    frame(
+        &mut s,
+        &bare(top, unit),
+        values.first().map(|v| v.period.from_us),
+        values.last().map(|v| v.period.from_us),
+        "%b %d",
+    );
     s
 }
 
@@ -76,16 +96,23 @@ pub(crate) fn incident(minutes: &[Map<String, Value>]) -> String {
     }
     let f = Frame { points: minutes.len(), top };
     let mut s = open(&format!("requests per minute, highest {}", bare(top, "requests")));
-    let band: Vec<(f64, f64, f64)> = minutes.iter().enumerate()
-        .filter_map(|(i, m)| Some((f.x(i), f.y(get(m, "band_low")?), f.y(get(m, "band_high")?)))).collect();
+    let band: Vec<(f64, f64, f64)> = minutes
+        .iter()
+        .enumerate()
+        .filter_map(|(i, m)| Some((f.x(i), f.y(get(m, "band_low")?), f.y(get(m, "band_high")?))))
+        .collect();
     polygon(&mut s, &band);
-    let series = |key: &'static str| minutes.iter().enumerate().map(move |(i, m)| get(m, key).map(|v| (i, v)));
+    let series =
+        |key: &'static str| minutes.iter().enumerate().map(move |(i, m)| get(m, key).map(|v| (i, v)));
     line(&mut s, "line", series("requests").map(|p| p.map(|(i, v)| (f.x(i), f.y(v)))));
     line(&mut s, "stopped", series("stopped_requests").map(|p| p.map(|(i, v)| (f.x(i), f.y(v)))));
     let at = |m: Option<&Map<String, Value>>| {
         let text = m?.get("minute")?.as_str()?;
-        chrono::DateTime::parse_from_rfc3339(text).ok().map(|t| t.timestamp_micros())
-            .or_else(|| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").ok().map(|t| t.and_utc().timestamp_micros()))
+        chrono::DateTime::parse_from_rfc3339(text).ok().map(|t| t.timestamp_micros()).or_else(|| {
+            chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S")
+                .ok()
+                .map(|t| t.and_utc().timestamp_micros())
+        })
     };
     frame(&mut s, &bare(top, "requests"), at(minutes.first()), at(minutes.last()), "%H:%M");
     s
@@ -93,7 +120,9 @@ pub(crate) fn incident(minutes: &[Map<String, Value>]) -> String {
 
 fn open(label: &str) -> String {
     let label = label.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
-    format!(r#"<svg viewBox="0 0 {W} {H}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg">"#)
+    format!(
+        r#"<svg viewBox="0 0 {W} {H}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg">"#
+    )
 }
 
 fn polygon(s: &mut String, band: &[(f64, f64, f64)]) {
@@ -127,7 +156,8 @@ fn frame(s: &mut String, top: &str, first: Option<i64>, last: Option<i64>, form:
     let _ = write!(s, r#"<text x="{LEFT}" y="10">{top}</text>"#);
     if let (Some(a), Some(b)) = (first, last) {
         let _ = write!(s, r#"<text x="{LEFT}" y="{}">{}</text>"#, H - 4.0, time(a, form));
-        let _ = write!(s, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, W - LEFT, H - 4.0, time(b, form));
+        let _ =
+            write!(s, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, W - LEFT, H - 4.0, time(b, form));
     }
     s.push_str("</svg>");
 }

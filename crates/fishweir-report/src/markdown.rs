@@ -21,7 +21,10 @@ pub fn markdown(report: &Report) -> String {
     }
     if !report.incidents.is_empty() {
         let _ = writeln!(out, "## Incidents\n");
-        let _ = writeln!(out, "| id | kind | start | length | routes | excess | stopped | detected after | mitigated after |");
+        let _ = writeln!(
+            out,
+            "| id | kind | start | length | routes | excess | stopped | detected after | mitigated after |"
+        );
         let _ = writeln!(out, "|---|---|---|---|---|---|---|---|---|");
         for i in &report.incidents {
             line(&mut out, i);
@@ -61,10 +64,29 @@ fn section(out: &mut String, c: &Card, audience: Audience) {
     } else if !range.is_empty() {
         let _ = writeln!(out, "95 % interval {range}.");
     }
-    let _ = writeln!(out, "{}; {}.", change(&c.value, c.previous.as_ref(), "Period before", &c.unit), change(&c.value, c.year_before.as_ref(), "year before", &c.unit));
+    let _ = writeln!(
+        out,
+        "{}; {}.",
+        change(&c.value, c.previous.as_ref(), "Period before", &c.unit),
+        change(&c.value, c.year_before.as_ref(), "year before", &c.unit)
+    );
     let _ = writeln!(out, "**What to do:** {}\n", c.action);
-    let detail = format!("n = {:.0}, coverage {}, {}, source: {}", c.value.n, amount(c.value.coverage, "share"), c.value.maturity, c.value.label_source);
-    let _ = writeln!(out, "{}\n", if audience == Audience::Executive { format!("<sub>{detail}</sub>") } else { format!("{detail}, owner: {}", c.owner) });
+    let detail = format!(
+        "n = {:.0}, coverage {}, {}, source: {}",
+        c.value.n,
+        amount(c.value.coverage, "share"),
+        c.value.maturity,
+        c.value.label_source
+    );
+    let _ = writeln!(
+        out,
+        "{}\n",
+        if audience == Audience::Executive {
+            format!("<sub>{detail}</sub>")
+        } else {
+            format!("{detail}, owner: {}", c.owner)
+        }
+    );
 }
 
 pub(crate) fn text(i: &IncidentLine, key: &str) -> String {

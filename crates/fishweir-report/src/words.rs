@@ -37,7 +37,11 @@ fn duration(seconds: f64) -> String {
         format!("{s} s")
     } else if s < 3600.0 {
         let rest = s % 60.0;
-        if rest == 0.0 { format!("{} min", (s / 60.0).floor()) } else { format!("{} min {rest} s", (s / 60.0).floor()) }
+        if rest == 0.0 {
+            format!("{} min", (s / 60.0).floor())
+        } else {
+            format!("{} min {rest} s", (s / 60.0).floor())
+        }
     } else {
         format!("{} h {} min", (s / 3600.0).floor(), ((s % 3600.0) / 60.0).round())
     }
@@ -102,7 +106,8 @@ pub(crate) fn change(now: &MetricValue, then: Option<&MetricValue>, against: &st
         (None, Some(b)) => format!("{against}: {}", amount(b, unit)),
         (Some(a), Some(b)) if unit == "share" => {
             let points = (a - b) * 100.0;
-            let shown = if points.abs() < 0.005 { "no change".to_owned() } else { format!("{points:+.2} points") };
+            let shown =
+                if points.abs() < 0.005 { "no change".to_owned() } else { format!("{points:+.2} points") };
             format!("{against}: {} ({shown})", amount(b, unit))
         }
         (Some(a), Some(b)) if b != 0.0 => {

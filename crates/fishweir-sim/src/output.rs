@@ -239,8 +239,12 @@ fn address(ip: u32) -> String {
 }
 
 fn request_batch(rows: &[Request]) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let text = |f: &dyn Fn(&Request) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(f).collect::<StringArray>()) };
-    let word = |f: &dyn Fn(&Request) -> Option<&'static str>| -> ArrayRef { Arc::new(rows.iter().map(f).collect::<StringArray>()) };
+    let text = |f: &dyn Fn(&Request) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(f).collect::<StringArray>())
+    };
+    let word = |f: &dyn Fn(&Request) -> Option<&'static str>| -> ArrayRef {
+        Arc::new(rows.iter().map(f).collect::<StringArray>())
+    };
     let times: Vec<i64> = rows.iter().map(|r| r.time_us).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("time", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))),
@@ -269,7 +273,8 @@ fn request_batch(rows: &[Request]) -> Result<RecordBatch, arrow::error::ArrowErr
 }
 
 fn health_batch(rows: &[Health]) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let int = |f: &dyn Fn(&Health) -> i64| -> ArrayRef { Arc::new(rows.iter().map(f).collect::<Int64Array>()) };
+    let int =
+        |f: &dyn Fn(&Health) -> i64| -> ArrayRef { Arc::new(rows.iter().map(f).collect::<Int64Array>()) };
     let times: Vec<i64> = rows.iter().map(|r| r.time_us).collect();
     batch(vec![
         ("time", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))),
@@ -284,7 +289,8 @@ fn health_batch(rows: &[Health]) -> Result<RecordBatch, arrow::error::ArrowError
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let kind = |name: &str, a: &ArrayRef| if name == "time" { utc_microseconds() } else { a.data_type().clone() };
+    let kind =
+        |name: &str, a: &ArrayRef| if name == "time" { utc_microseconds() } else { a.data_type().clone() };
     let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(*n, kind(n, a), *n != "time")).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|c| c.1).collect())
 }

@@ -89,7 +89,8 @@ impl Plan {
     }
 
     pub(crate) fn active(&self, minute: u64) -> Option<u64> {
-        (minute >= self.start_min && minute < self.start_min + self.length_min).then(|| minute - self.start_min)
+        (minute >= self.start_min && minute < self.start_min + self.length_min)
+            .then(|| minute - self.start_min)
     }
 }
 
@@ -102,8 +103,12 @@ pub(crate) fn plans(config: &SimConfig) -> Vec<Plan> {
     let days = u64::from(config.days);
     let mut day = if days > 9 { 8 } else { 1.min(days.saturating_sub(1)) };
     let order = [
-        TruthKind::VolumetricFlood, TruthKind::LaunchCrowd, TruthKind::LoginFlood, TruthKind::RetryStorm,
-        TruthKind::ExpensiveCalls, TruthKind::VolumetricFlood,
+        TruthKind::VolumetricFlood,
+        TruthKind::LaunchCrowd,
+        TruthKind::LoginFlood,
+        TruthKind::RetryStorm,
+        TruthKind::ExpensiveCalls,
+        TruthKind::VolumetricFlood,
     ];
     let mut i = 0;
     while day < days {
@@ -118,23 +123,49 @@ pub(crate) fn plans(config: &SimConfig) -> Vec<Plan> {
         };
         let plan = match kind {
             TruthKind::VolumetricFlood => Plan {
-                kind, start_min, length_min: length(&mut d, 22.0), rate: usual * (4.0 + 8.0 * d.unit()),
-                defence_min: 2 + d.below(5), stopped: 0.75 + 0.2 * d.unit(), sources: 4_000 + d.below(6_000),
+                kind,
+                start_min,
+                length_min: length(&mut d, 22.0),
+                rate: usual * (4.0 + 8.0 * d.unit()),
+                defence_min: 2 + d.below(5),
+                stopped: 0.75 + 0.2 * d.unit(),
+                sources: 4_000 + d.below(6_000),
             },
             TruthKind::LoginFlood => Plan {
-                kind, start_min, length_min: length(&mut d, 35.0), rate: usual * (1.5 + 2.0 * d.unit()),
-                defence_min: 4 + d.below(8), stopped: 0.9 + 0.08 * d.unit(), sources: 300 + d.below(500),
+                kind,
+                start_min,
+                length_min: length(&mut d, 35.0),
+                rate: usual * (1.5 + 2.0 * d.unit()),
+                defence_min: 4 + d.below(8),
+                stopped: 0.9 + 0.08 * d.unit(),
+                sources: 300 + d.below(500),
             },
             TruthKind::ExpensiveCalls => Plan {
-                kind, start_min, length_min: length(&mut d, 45.0), rate: usual * (0.7 + 0.6 * d.unit()),
-                defence_min: 1_000, stopped: 0.0, sources: 120 + d.below(200),
+                kind,
+                start_min,
+                length_min: length(&mut d, 45.0),
+                rate: usual * (0.7 + 0.6 * d.unit()),
+                defence_min: 1_000,
+                stopped: 0.0,
+                sources: 120 + d.below(200),
             },
             TruthKind::LaunchCrowd => Plan {
-                kind, start_min, length_min: 150, rate: 1.6 + d.unit(), defence_min: 0, stopped: 0.0, sources: 0,
+                kind,
+                start_min,
+                length_min: 150,
+                rate: 1.6 + d.unit(),
+                defence_min: 0,
+                stopped: 0.0,
+                sources: 0,
             },
             TruthKind::RetryStorm => Plan {
-                kind, start_min, length_min: length(&mut d, 25.0), rate: usual * (1.0 + 1.5 * d.unit()),
-                defence_min: 0, stopped: 0.0, sources: 0,
+                kind,
+                start_min,
+                length_min: length(&mut d, 25.0),
+                rate: usual * (1.0 + 1.5 * d.unit()),
+                defence_min: 0,
+                stopped: 0.0,
+                sources: 0,
             },
         };
         out.push(plan);

@@ -171,7 +171,8 @@ impl<'a> Traffic<'a> {
 
     fn start_sessions(&mut self, minute: u64) {
         let mut d = Draws::new(self.config.seed, 20, minute, 0);
-        let mut mean = f64::from(self.config.accounts) * self.config.sessions_per_account_day / 1440.0 * rhythm(minute);
+        let mut mean =
+            f64::from(self.config.accounts) * self.config.sessions_per_account_day / 1440.0 * rhythm(minute);
         // Slow wobble that no calendar explains.
         let mut slow = Draws::new(self.config.seed, 21, minute / 30, 0);
         mean *= 1.0 + 0.04 * slow.normal().clamp(-2.0, 2.0);
@@ -199,7 +200,11 @@ impl<'a> Traffic<'a> {
         let mut d = Draws::new(self.config.seed, 22, minute, n);
         // A few members use the service much more than the others.
         let account = (d.unit() * d.unit().max(0.2) * 1.0) * self.world.accounts as f64;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, below the number of accounts")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, below the number of accounts"
+        )]
         let account = account as u64;
         let client = self.world.client(account, d.next());
         let title = if crowd { 1 } else { 2 + (1.0 / (d.unit() + 0.0005)) as u64 };
@@ -226,9 +231,20 @@ impl<'a> Traffic<'a> {
             if let Some(list) = self.waiting.get_mut(slot) {
                 made += 1;
                 list.push(Request {
-                    time_us, route, status: 200, latency_us: 0, bytes: 0, ip: client.ip, asn: client.asn,
-                    country: client.country, kind: Agent::Member(client.kind), account: Some(client.account),
-                    device: Some(client.device), session: Some(session), decision, title,
+                    time_us,
+                    route,
+                    status: 200,
+                    latency_us: 0,
+                    bytes: 0,
+                    ip: client.ip,
+                    asn: client.asn,
+                    country: client.country,
+                    kind: Agent::Member(client.kind),
+                    account: Some(client.account),
+                    device: Some(client.device),
+                    session: Some(session),
+                    decision,
+                    title,
                 });
             }
             let think_s = if route == Route::Heartbeat { 60.0 } else { d.lognormal(8.0, 0.7) };
@@ -244,11 +260,31 @@ impl<'a> Traffic<'a> {
     fn ordinary_decision(&self, d: &mut Draws, country: &str, route: Route) -> Option<Decision> {
         if country == "BR" && d.chance(0.004) {
             let (action, mode) = if d.chance(0.05) { ("log", "holdout") } else { ("limit", "enforce") };
-            return Some(Decision { defence: "edge", rule: "rate-per-address", version: "3", action, mode, challenge: None });
+            return Some(Decision {
+                defence: "edge",
+                rule: "rate-per-address",
+                version: "3",
+                action,
+                mode,
+                challenge: None,
+            });
         }
         if route == Route::Login && d.chance(0.06) {
-            let challenge = if d.chance(0.93) { "passed" } else if d.chance(0.7) { "abandoned" } else { "failed" };
-            return Some(Decision { defence: "bot", rule: "login-score", version: "7", action: "challenge", mode: "enforce", challenge: Some(challenge) });
+            let challenge = if d.chance(0.93) {
+                "passed"
+            } else if d.chance(0.7) {
+                "abandoned"
+            } else {
+                "failed"
+            };
+            return Some(Decision {
+                defence: "bot",
+                rule: "login-score",
+                version: "7",
+                action: "challenge",
+                mode: "enforce",
+                challenge: Some(challenge),
+            });
         }
         None
     }
@@ -272,9 +308,20 @@ impl<'a> Traffic<'a> {
             let mut client = self.world.client(d.below(self.world.accounts / 12 + 1) * 12, 0);
             client.kind = 1;
             out.push(Request {
-                time_us: self.at(minute, d), route: Route::Licence, status: 503, latency_us: 0, bytes: 0,
-                ip: client.ip, asn: client.asn, country: client.country, kind: Agent::Member(client.kind),
-                account: Some(client.account), device: Some(client.device), session: Some(client.device), decision: None, title: 0,
+                time_us: self.at(minute, d),
+                route: Route::Licence,
+                status: 503,
+                latency_us: 0,
+                bytes: 0,
+                ip: client.ip,
+                asn: client.asn,
+                country: client.country,
+                kind: Agent::Member(client.kind),
+                account: Some(client.account),
+                device: Some(client.device),
+                session: Some(client.device),
+                decision: None,
+                title: 0,
             });
         }
     }
@@ -301,13 +348,46 @@ impl<'a> Traffic<'a> {
                 }
             };
             let decision = d.chance(stopped).then(|| match plan.kind {
-                TruthKind::LoginFlood => Decision { defence: "waf", rule: "login-fingerprint", version: "2", action: "block", mode: "enforce", challenge: None },
-                _ if d.chance(0.3) => Decision { defence: "bot", rule: "home-challenge", version: "1", action: "challenge", mode: "enforce", challenge: Some("failed") },
-                _ => Decision { defence: "edge", rule: "rate-per-address", version: "3", action: "block", mode: "enforce", challenge: None },
+                TruthKind::LoginFlood => Decision {
+                    defence: "waf",
+                    rule: "login-fingerprint",
+                    version: "2",
+                    action: "block",
+                    mode: "enforce",
+                    challenge: None,
+                },
+                _ if d.chance(0.3) => Decision {
+                    defence: "bot",
+                    rule: "home-challenge",
+                    version: "1",
+                    action: "challenge",
+                    mode: "enforce",
+                    challenge: Some("failed"),
+                },
+                _ => Decision {
+                    defence: "edge",
+                    rule: "rate-per-address",
+                    version: "3",
+                    action: "block",
+                    mode: "enforce",
+                    challenge: None,
+                },
             });
             out.push(Request {
-                time_us: self.at(minute, d), route, status: if route == Route::Login { 401 } else { 200 }, latency_us: 0, bytes: 0, ip, asn,
-                country, kind: agent, account: None, device: None, session: None, decision, title: d.below(10_000),
+                time_us: self.at(minute, d),
+                route,
+                status: if route == Route::Login { 401 } else { 200 },
+                latency_us: 0,
+                bytes: 0,
+                ip,
+                asn,
+                country,
+                kind: agent,
+                account: None,
+                device: None,
+                session: None,
+                decision,
+                title: d.below(10_000),
             });
         }
     }
@@ -318,7 +398,11 @@ impl<'a> Traffic<'a> {
         let mut d = Draws::new(self.config.seed, 40, minute, 0);
         for (i, service) in SERVICES.into_iter().enumerate() {
             let refused = |r: &Request| {
-                r.decision.is_some_and(|x| x.mode == "enforce" && (matches!(x.action, "block" | "limit") || x.challenge.is_some_and(|c| c != "passed")))
+                r.decision.is_some_and(|x| {
+                    x.mode == "enforce"
+                        && (matches!(x.action, "block" | "limit")
+                            || x.challenge.is_some_and(|c| c != "passed"))
+                })
             };
             let mine = now.iter_mut().filter(|r| r.route.service() == service);
             let mine: Vec<&mut Request> = mine.collect();

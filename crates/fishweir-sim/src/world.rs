@@ -28,16 +28,46 @@ pub(crate) struct DeviceKind {
 
 /// Shares of sessions by device, after the published shares of viewing time.
 pub(crate) const KINDS: [DeviceKind; 6] = [
-    DeviceKind { user_agent: "StreamTV/4.2 (SMART-TV; Linux; Tizen 6.0)", ja4: "t13d1516h2_8daaf6152771_02713d6af862", share: 0.22 },
-    DeviceKind { user_agent: "StreamBox/7.1 (Roku)", ja4: "t13d1312h1_f57a46bbacb6_ab7e3b40a677", share: 0.24 },
-    DeviceKind { user_agent: "StreamApp/12.3 (iPhone; iOS 18.1)", ja4: "t13d2014h2_a09f3c656075_14788d8d241b", share: 0.22 },
-    DeviceKind { user_agent: "StreamApp/12.1 (Android 15; Mobile)", ja4: "t13d1515h2_8daaf6152771_de4a06bb82e3", share: 0.18 },
-    DeviceKind { user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/132.0 Safari/537.36", ja4: "t13d1516h2_8daaf6152771_e5627efa2ab1", share: 0.1 },
-    DeviceKind { user_agent: "StreamConsole/3.0 (PlayStation 5)", ja4: "t12d1209h1_d34a8e72043a_b39be8c56a14", share: 0.04 },
+    DeviceKind {
+        user_agent: "StreamTV/4.2 (SMART-TV; Linux; Tizen 6.0)",
+        ja4: "t13d1516h2_8daaf6152771_02713d6af862",
+        share: 0.22,
+    },
+    DeviceKind {
+        user_agent: "StreamBox/7.1 (Roku)",
+        ja4: "t13d1312h1_f57a46bbacb6_ab7e3b40a677",
+        share: 0.24,
+    },
+    DeviceKind {
+        user_agent: "StreamApp/12.3 (iPhone; iOS 18.1)",
+        ja4: "t13d2014h2_a09f3c656075_14788d8d241b",
+        share: 0.22,
+    },
+    DeviceKind {
+        user_agent: "StreamApp/12.1 (Android 15; Mobile)",
+        ja4: "t13d1515h2_8daaf6152771_de4a06bb82e3",
+        share: 0.18,
+    },
+    DeviceKind {
+        user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/132.0 Safari/537.36",
+        ja4: "t13d1516h2_8daaf6152771_e5627efa2ab1",
+        share: 0.1,
+    },
+    DeviceKind {
+        user_agent: "StreamConsole/3.0 (PlayStation 5)",
+        ja4: "t12d1209h1_d34a8e72043a_b39be8c56a14",
+        share: 0.04,
+    },
 ];
 
-const PLACES: [(&str, f64, i64); 6] =
-    [("US", 0.3, 64_500), ("GB", 0.15, 64_510), ("DE", 0.15, 64_520), ("BR", 0.2, 64_530), ("IN", 0.12, 64_540), ("JP", 0.08, 64_550)];
+const PLACES: [(&str, f64, i64); 6] = [
+    ("US", 0.3, 64_500),
+    ("GB", 0.15, 64_510),
+    ("DE", 0.15, 64_520),
+    ("BR", 0.2, 64_530),
+    ("IN", 0.12, 64_540),
+    ("JP", 0.08, 64_550),
+];
 
 impl World {
     /// Returns the world of a seed.

@@ -21,7 +21,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part (some inputs failed)";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part (some inputs failed)";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -32,7 +33,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  fishweir init --project ./weir")]
     Init,
     /// Take files into the lake, each row exactly once
-    #[command(after_help = "Examples:\n  fishweir ingest --source access-log /var/log/nginx/access.log*\n  fishweir ingest --source fishweir 'events/requests/*.parquet'\n  zcat old.gz | fishweir ingest --source access-log -\n\nThe same file again adds nothing; a file that grew adds its new lines.\nRefused rows are listed in table `rejects` with file, line and reason.")]
+    #[command(
+        after_help = "Examples:\n  fishweir ingest --source access-log /var/log/nginx/access.log*\n  fishweir ingest --source fishweir 'events/requests/*.parquet'\n  zcat old.gz | fishweir ingest --source access-log -\n\nThe same file again adds nothing; a file that grew adds its new lines.\nRefused rows are listed in table `rejects` with file, line and reason."
+    )]
     Ingest(IngestArgs),
     /// List the known sources, or print one
     #[command(after_help = "Example:\n  fishweir sources access-log > sources/mine.toml")]
@@ -50,13 +53,19 @@ pub(crate) enum Command {
         model: String,
     },
     /// Print a report for one kind of reader
-    #[command(after_help = "Examples:\n  fishweir report --for executive --period 2026-10\n  fishweir report --for engineer --period 2026-W40 --format html > week.html")]
+    #[command(
+        after_help = "Examples:\n  fishweir report --for executive --period 2026-10\n  fishweir report --for engineer --period 2026-W40 --format html > week.html"
+    )]
     Report(ReportArgs),
     /// List incidents, or print one in full
-    #[command(after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login")]
+    #[command(
+        after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login"
+    )]
     Incidents(IncidentArgs),
     /// Print values of one metric
-    #[command(after_help = "Example:\n  fishweir metric dos_attack_requests --from 2026-10-01 --to 2026-11-01 --grain day")]
+    #[command(
+        after_help = "Example:\n  fishweir metric dos_attack_requests --from 2026-10-01 --to 2026-11-01 --grain day"
+    )]
     Metric(MetricArgs),
     /// List the metric catalogue
     Metrics {
@@ -65,7 +74,9 @@ pub(crate) enum Command {
         format: Format,
     },
     /// Ask the lake in SQL; reads only
-    #[command(after_help = "Examples:\n  fishweir sql 'SELECT date_trunc(''month'', day), sum(requests) FROM request_days GROUP BY 1 ORDER BY 1'\n  fishweir sql 'SELECT hll_count(hll_merge(clients_hll)) FROM request_days' --format json\n  fishweir sql 'SHOW TABLES'")]
+    #[command(
+        after_help = "Examples:\n  fishweir sql 'SELECT date_trunc(''month'', day), sum(requests) FROM request_days GROUP BY 1 ORDER BY 1'\n  fishweir sql 'SELECT hll_count(hll_merge(clients_hll)) FROM request_days' --format json\n  fishweir sql 'SHOW TABLES'"
+    )]
     Sql(SqlArgs),
     /// Say what may be deleted and why; --apply deletes it
     #[command(after_help = "Examples:\n  fishweir retention\n  fishweir retention --apply")]

@@ -126,7 +126,8 @@ impl Project {
     pub(crate) fn init(root: &Path) -> Result<Vec<PathBuf>> {
         let mut made = Vec::new();
         for folder in ["keys", "sources", "models", "metrics"] {
-            fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot make `{}`", root.join(folder).display()))?;
+            fs::create_dir_all(root.join(folder))
+                .with_context(|| format!("cannot make `{}`", root.join(folder).display()))?;
         }
         let config = root.join(CONFIG);
         if !config.exists() {
@@ -155,7 +156,11 @@ impl Project {
     pub(crate) fn open(root: &Path, now_us: i64) -> Result<Self> {
         let path = root.join(CONFIG);
         let text = fs::read_to_string(&path).map_err(|e| {
-            anyhow!("`{}`: {e}\nhint: `fishweir init --project {}` makes a project", path.display(), root.display())
+            anyhow!(
+                "`{}`: {e}\nhint: `fishweir init --project {}` makes a project",
+                path.display(),
+                root.display()
+            )
         })?;
         let config: Config = toml::from_str(&text).with_context(|| format!("`{}`", path.display()))?;
         Ok(Self { root: root.to_owned(), config, now_us })
@@ -266,7 +271,11 @@ impl Project {
         let metrics = self.metrics()?;
         let natives: Vec<Arc<dyn NativeModel>> = vec![
             Arc::new(fishweir_labels::DosIncidents::new(self.config.detector.clone())),
-            Arc::new(fishweir_metrics::MetricValues::new(metrics, self.config.costs.clone(), self.config.retention.raw_days)),
+            Arc::new(fishweir_metrics::MetricValues::new(
+                metrics,
+                self.config.costs.clone(),
+                self.config.retention.raw_days,
+            )),
         ];
         let streams = Stream::ALL.into_iter().map(raw_table).collect();
         Ok(Runner::new(self.catalog()?, self.models()?, natives, streams))
@@ -287,7 +296,9 @@ impl Project {
         let file = fs::File::create(&path).with_context(|| format!("`{}`", path.display()))?;
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(file),
-            Err(_) => bail!("another `fishweir run` or `retention` is at work in this project; try again when it is done"),
+            Err(_) => bail!(
+                "another `fishweir run` or `retention` is at work in this project; try again when it is done"
+            ),
         }
     }
 }

@@ -45,7 +45,11 @@ fn a_slow_ramp_is_found_by_the_sum() {
     let start = 15 * DAY + 600;
     let ramp = |t: usize| if (start..start + 240).contains(&t) { (t - start) as f64 * 6.0 } else { 0.0 };
     let found = run(16, 1000.0, ramp);
-    assert!(found.iter().any(|s| s.start < start + 90), "{:?}", found.iter().map(|s| s.start).collect::<Vec<_>>());
+    assert!(
+        found.iter().any(|s| s.start < start + 90),
+        "{:?}",
+        found.iter().map(|s| s.start).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -71,7 +75,14 @@ fn an_open_surge_is_reported_as_open_and_a_gap_is_no_surge() {
 #[test]
 fn overlapping_surges_form_one_group() {
     let s = |series, start, end| Surge {
-        series, start, noticed: start, end, open: false, peak_z: 9.0, history_weeks: 4.0, points: vec![],
+        series,
+        start,
+        noticed: start,
+        end,
+        open: false,
+        peak_z: 9.0,
+        history_weeks: 4.0,
+        points: vec![],
     };
     let groups = group_surges(vec![s(1, 50, 60), s(0, 10, 20), s(2, 15, 30)], 0);
     assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);

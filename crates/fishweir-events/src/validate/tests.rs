@@ -57,7 +57,17 @@ fn good_rows_are_enriched_and_hidden() {
 #[test]
 fn each_bad_value_has_a_reason() {
     let c = check(vec![
-        ("time", text(&[Some("1970-01-01"), Some("2099-01-01T00:00:00Z"), Some("soon"), None, Some("1700000000"), Some("1700000000123")])),
+        (
+            "time",
+            text(&[
+                Some("1970-01-01"),
+                Some("2099-01-01T00:00:00Z"),
+                Some("soon"),
+                None,
+                Some("1700000000"),
+                Some("1700000000123"),
+            ]),
+        ),
         ("method", text(&[Some("GET"); 6])),
         ("path", text(&[Some("/"); 6])),
         ("status", text(&[Some("200"), Some("200"), Some("200"), Some("200"), Some("abc"), Some("999")])),
@@ -78,7 +88,8 @@ fn each_bad_value_has_a_reason() {
 
 #[test]
 fn numbers_become_times_by_size() {
-    let n: ArrayRef = Arc::new(Int64Array::from(vec![1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000]));
+    let n: ArrayRef =
+        Arc::new(Int64Array::from(vec![1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000]));
     let c = check(vec![
         ("time", n),
         ("method", text(&[Some("GET"); 3])),

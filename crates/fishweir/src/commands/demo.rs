@@ -46,7 +46,10 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     eprintln!("3/5 sealing, rolling up, detecting, measuring");
     let summary = runs::compute(&project, now_us, Vec::new(), quiet).await?;
     eprintln!("    {} hours sealed", summary.hours_sealed);
-    eprintln!("4/5 deleting raw rows that are certified and older than {} days", project.config.retention.raw_days);
+    eprintln!(
+        "4/5 deleting raw rows that are certified and older than {} days",
+        project.config.retention.raw_days
+    );
     let (_, applied) = retention::work(&project, true).await?;
     if let Some(a) = applied {
         eprintln!("    {} raw rows deleted; the metrics below do not need them", a.raw_rows);
@@ -56,7 +59,9 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     let from = if args.days > 8 { start_us + i64::from(args.days - 7) * DAY_US } else { start_us };
     let from = chrono::DateTime::from_timestamp_micros(from).unwrap_or_default().format("%Y-%m-%d");
     let period = format!("{from}..{end}");
-    for (reader, name) in [(Reader::Executive, "executive"), (Reader::Manager, "manager"), (Reader::Engineer, "engineer")] {
+    for (reader, name) in
+        [(Reader::Executive, "executive"), (Reader::Manager, "manager"), (Reader::Engineer, "engineer")]
+    {
         let made = report::make(&project, reader, Some(&period)).await?;
         let path = root.join(format!("report-{name}.html"));
         fs::write(&path, html(&made)).with_context(|| format!("`{}`", path.display()))?;
@@ -71,7 +76,10 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
         truth.len() - attacks,
         root.display()
     );
-    eprintln!("pages: {0}/report-executive.html, {0}/report-manager.html, {0}/report-engineer.html", root.display());
+    eprintln!(
+        "pages: {0}/report-executive.html, {0}/report-manager.html, {0}/report-engineer.html",
+        root.display()
+    );
     eprintln!("look further: fishweir --project {0} incidents --all", root.display());
     Ok(0)
 }
@@ -82,7 +90,11 @@ fn clear(root: &Path) -> Result<()> {
         return Ok(());
     }
     let ours = root.join("truth/manifest.json").exists() || fs::read_dir(root)?.next().is_none();
-    anyhow::ensure!(ours, "`{}` exists and was not made by a demo\nhint: give another folder with --keep", root.display());
+    anyhow::ensure!(
+        ours,
+        "`{}` exists and was not made by a demo\nhint: give another folder with --keep",
+        root.display()
+    );
     for part in ["lake", "events", "truth", "spool"] {
         let path = root.join(part);
         if path.exists() {

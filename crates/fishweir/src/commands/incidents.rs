@@ -32,12 +32,17 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
         filters.push("kind = 'attack'".to_owned());
     }
     filters.push("true".to_owned());
-    let rows = evaluator.rows(&format!("SELECT * FROM dos_incidents WHERE {} ORDER BY start", filters.join(" AND "))).await?;
+    let rows = evaluator
+        .rows(&format!("SELECT * FROM dos_incidents WHERE {} ORDER BY start", filters.join(" AND ")))
+        .await?;
     match args.format {
         Format::Json => print_json(&rows)?,
         Format::Text | Format::Csv => {
             if rows.is_empty() {
-                eprintln!("no incidents{}", if args.all { "" } else { "; --all also lists surges that were no attack" });
+                eprintln!(
+                    "no incidents{}",
+                    if args.all { "" } else { "; --all also lists surges that were no attack" }
+                );
             }
             for r in &rows {
                 say(&format!(
@@ -46,7 +51,8 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
                     text(r, "kind"),
                     number(r, "duration_s").map_or("?".to_owned(), |s| format!("{:.0}", s / 60.0)),
                     number(r, "excess_requests").map_or("?".to_owned(), |v| format!("{v:.0}")),
-                    number(r, "stopped_share").map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0)),
+                    number(r, "stopped_share")
+                        .map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0)),
                     text(r, "routes"),
                 ))?;
             }
@@ -57,12 +63,15 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
 
 async fn one(evaluator: &fishweir_metrics::Evaluator, id: &str, format: Format) -> Result<u8> {
     let key = id.replace('\'', "''");
-    let mut rows = evaluator.rows(&format!("SELECT * FROM dos_incidents WHERE incident_id = '{key}'")).await?;
+    let mut rows =
+        evaluator.rows(&format!("SELECT * FROM dos_incidents WHERE incident_id = '{key}'")).await?;
     let Some(mut incident) = rows.pop() else {
         bail!("no incident is called `{id}`\nhint: `fishweir incidents --all` lists them");
     };
     let drivers = evaluator.rows(&format!("SELECT rank, rule, excess_requests, coverage, purity, normal_share FROM dos_incident_drivers WHERE incident_id = '{key}' ORDER BY rank")).await?;
-    let minutes = evaluator.rows(&format!("SELECT * FROM dos_incident_minutes WHERE incident_id = '{key}' ORDER BY minute")).await?;
+    let minutes = evaluator
+        .rows(&format!("SELECT * FROM dos_incident_minutes WHERE incident_id = '{key}' ORDER BY minute"))
+        .await?;
     if format == Format::Json {
         incident.insert("drivers".to_owned(), drivers.into_iter().map(Value::Object).collect());
         incident.insert("minutes".to_owned(), minutes.into_iter().map(Value::Object).collect());
@@ -84,7 +93,15 @@ async fn one(evaluator: &fishweir_metrics::Evaluator, id: &str, format: Format) 
     say("\nminute                 requests  expected   stopped    missed    errors")?;
     for m in &minutes {
         let n = |k: &str| number(m, k).map_or("?".to_owned(), |v| format!("{v:.0}"));
-        say(&format!("{:20} {:>10} {:>9} {:>9} {:>9} {:>9}", text(m, "minute"), n("requests"), n("expected_requests"), n("stopped_requests"), n("missed_requests"), n("errors")))?;
+        say(&format!(
+            "{:20} {:>10} {:>9} {:>9} {:>9} {:>9}",
+            text(m, "minute"),
+            n("requests"),
+            n("expected_requests"),
+            n("stopped_requests"),
+            n("missed_requests"),
+            n("errors")
+        ))?;
     }
     Ok(0)
 }

@@ -15,7 +15,8 @@ pub(crate) async fn run(project: &Project, args: &IngestArgs, quiet: bool) -> Re
         Some(name) => name.clone(),
         None => guess(&args.files)?,
     };
-    let summary = ingest(project, &name, &args.files, args.as_new, quiet || args.format == Format::Json).await?;
+    let summary =
+        ingest(project, &name, &args.files, args.as_new, quiet || args.format == Format::Json).await?;
     match args.format {
         Format::Json => print_json(&summary)?,
         Format::Text | Format::Csv => print_text(&summary)?,

@@ -31,7 +31,9 @@ pub(crate) async fn run(project: &Project, args: &MetricArgs) -> Result<u8> {
     if from >= to {
         bail!("--from must lie before --to");
     }
-    let values = evaluator.values(&args.name, Buckets::Each(grain, Interval::new(from, to)), args.by.as_deref()).await?;
+    let values = evaluator
+        .values(&args.name, Buckets::Each(grain, Interval::new(from, to)), args.by.as_deref())
+        .await?;
     match args.format {
         Format::Json => print_json(&values)?,
         Format::Csv => {
@@ -44,7 +46,11 @@ pub(crate) async fn run(project: &Project, args: &MetricArgs) -> Result<u8> {
             say(&format!("{} ({})", metric.title, metric.unit))?;
             for v in &values {
                 let [start, label, value, low, high, n, coverage, maturity, reason] = row(v);
-                let shown = if value.is_empty() { format!("unknown: {reason}") } else { format!("{value} [{low}, {high}]") };
+                let shown = if value.is_empty() {
+                    format!("unknown: {reason}")
+                } else {
+                    format!("{value} [{low}, {high}]")
+                };
                 say(&format!("{start}  {label:20} {shown}  n={n} coverage={coverage} {maturity}"))?;
             }
         }

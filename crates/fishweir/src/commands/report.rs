@@ -22,7 +22,8 @@ pub(crate) async fn evaluator(project: &Project) -> Result<Evaluator> {
     project.ensure_tables().await?;
     let metrics = project.metrics()?;
     let days = project.config.retention.raw_days;
-    Ok(Evaluator::new(&project.catalog()?, &metrics, project.config.costs.clone(), days, project.now_us).await?)
+    Ok(Evaluator::new(&project.catalog()?, &metrics, project.config.costs.clone(), days, project.now_us)
+        .await?)
 }
 
 pub(crate) async fn make(project: &Project, reader: Reader, period: Option<&str>) -> Result<Report> {
@@ -52,12 +53,13 @@ pub(crate) async fn make(project: &Project, reader: Reader, period: Option<&str>
 
 // The last month that is over; the last one with data when none is.
 fn last_month(evaluator: &Evaluator) -> Result<(String, Interval, Grain)> {
-    let span = evaluator
-        .sealed_span("requests")
-        .ok_or_else(|| anyhow!("nothing is sealed yet\nhint: `fishweir ingest`, then `fishweir run`; or name a --period"))?;
+    let span = evaluator.sealed_span("requests").ok_or_else(|| {
+        anyhow!("nothing is sealed yet\nhint: `fishweir ingest`, then `fishweir run`; or name a --period")
+    })?;
     let last = Grain::Month.floor(span.to_us - 1);
     let whole = Grain::Month.next(last) <= span.to_us;
-    let start = if whole || Grain::Month.floor(span.from_us) == last { last } else { Grain::Month.previous(last) };
+    let start =
+        if whole || Grain::Month.floor(span.from_us) == last { last } else { Grain::Month.previous(last) };
     let name = chrono::DateTime::from_timestamp_micros(start).unwrap_or_default().format("%Y-%m").to_string();
     Ok((name, Interval::new(start, Grain::Month.next(start)), Grain::Month))
 }

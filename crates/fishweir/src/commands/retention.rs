@@ -14,7 +14,10 @@ pub(crate) async fn run(project: &Project, args: &RetentionArgs) -> Result<u8> {
         Format::Json => print_json(&serde_json::json!({ "plan": plan.verdicts, "applied": applied }))?,
         Format::Text | Format::Csv => {
             for v in &plan.verdicts {
-                say(&format!("{:6} {:16} {}  {} rows: {}", v.verdict, v.table, v.interval, v.rows, v.reason))?;
+                say(&format!(
+                    "{:6} {:16} {}  {} rows: {}",
+                    v.verdict, v.table, v.interval, v.rows, v.reason
+                ))?;
             }
             match applied {
                 None if plan.verdicts.iter().any(|v| v.verdict != "keep") => {
@@ -23,7 +26,10 @@ pub(crate) async fn run(project: &Project, args: &RetentionArgs) -> Result<u8> {
                 None => {}
                 Some(a) => say(&format!(
                     "{} raw rows and {} rollup rows deleted, {} rows thinned, {} MB of files removed",
-                    a.raw_rows, a.rollup_rows, a.thinned_rows, a.bytes / 1_000_000
+                    a.raw_rows,
+                    a.rollup_rows,
+                    a.thinned_rows,
+                    a.bytes / 1_000_000
                 ))?,
             }
         }

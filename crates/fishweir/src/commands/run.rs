@@ -32,7 +32,12 @@ pub(crate) async fn backfill(project: &Project, model: &str, quiet: bool) -> Res
     Ok(0)
 }
 
-pub(crate) async fn compute(project: &Project, until_us: i64, only: Vec<String>, quiet: bool) -> Result<RunSummary> {
+pub(crate) async fn compute(
+    project: &Project,
+    until_us: i64,
+    only: Vec<String>,
+    quiet: bool,
+) -> Result<RunSummary> {
     let _lock = project.lock()?;
     project.ensure_tables().await?;
     let options = RunOptions {
@@ -53,8 +58,5 @@ fn print_text(s: &RunSummary) -> Result<()> {
         };
         say(&format!("{:24} {} steps, {} rows{gone}", m.model, m.steps, m.rows))?;
     }
-    say(&format!(
-        "{} hours sealed, {} late rows, {} new findings",
-        s.hours_sealed, s.late_rows, s.findings
-    ))
+    say(&format!("{} hours sealed, {} late rows, {} new findings", s.hours_sealed, s.late_rows, s.findings))
 }

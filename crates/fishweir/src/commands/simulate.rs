@@ -22,11 +22,21 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<u8> {
         EventFormat::Ndjson => EventFiles::Ndjson,
     };
     let truth = write(&config, &args.out, files, quiet)?;
-    eprintln!("wrote {} days below `{}`; {} things happened (truth/events.json)", args.days, args.out.display(), truth.len());
+    eprintln!(
+        "wrote {} days below `{}`; {} things happened (truth/events.json)",
+        args.days,
+        args.out.display(),
+        truth.len()
+    );
     Ok(0)
 }
 
-pub(crate) fn write(config: &SimConfig, out: &std::path::Path, files: EventFiles, quiet: bool) -> Result<Vec<TruthEvent>> {
+pub(crate) fn write(
+    config: &SimConfig,
+    out: &std::path::Path,
+    files: EventFiles,
+    quiet: bool,
+) -> Result<Vec<TruthEvent>> {
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(u64::from(config.days)) };
     bar.set_style(ProgressStyle::with_template("simulating {wide_bar} day {pos}/{len} eta {eta}")?);
     let truth = simulate(config, out, files, |day| bar.set_position(u64::from(day)))?;

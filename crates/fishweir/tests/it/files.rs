@@ -17,7 +17,10 @@ fn again_grown_renamed_and_compressed_files_add_only_what_is_new() {
     // Grown, with the last line cut in the middle.
     p.write("a.log", &all[..all.len() - 30]);
     let s = p.ingest("access-log", &[&file]);
-    assert_eq!((s["accepted"].as_u64(), s["duplicates"].as_u64(), s["rejected"].as_u64()), (Some(999), Some(2000), Some(1)));
+    assert_eq!(
+        (s["accepted"].as_u64(), s["duplicates"].as_u64(), s["rejected"].as_u64()),
+        (Some(999), Some(2000), Some(1))
+    );
     p.write("a.log", &all);
     let s = p.ingest("access-log", &[&file]);
     assert_eq!((s["accepted"].as_u64(), s["duplicates"].as_u64()), (Some(1), Some(2999)));
@@ -76,16 +79,27 @@ fn other_ready_sources_read_their_formats() {
     assert_eq!(p.ingest("aws-alb", &[&alb])["accepted"], 1);
     let cf = p.write("cf.log", "#Version: 1.0\n#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query x-edge-request-id x-host-header time-taken\n2026-10-05\t10:00:03\tFRA2\t392\t198.51.100.10\tGET\td1.example\t/index.html\t200\t-\tMozilla/5.0%20(x)\t-\treq-1\twww.example\t0.5\n");
     assert_eq!(p.ingest("cloudfront", &[&cf])["accepted"], 1);
-    let rows = p.sql("SELECT source, service, method, path, status, latency_us, action FROM requests ORDER BY time");
-    let shown: Vec<String> = rows.as_array().unwrap().iter().map(|r| {
-        ["source", "service", "method", "path", "status", "latency_us", "action"].map(|k| r[k].to_string()).join(" ")
-    }).collect();
-    assert_eq!(shown, [
-        r#""nginx-json" "www" "GET" "/a?x=1" 200 250000 null"#,
-        r#""nginx-json" "www" "POST" "/login" 401 100000 null"#,
-        r#""aws-alb" "app/lb/1" "GET" "/title/77?q=1" 200 50000 "allow""#,
-        r#""cloudfront" "www.example" "GET" "/index.html" 200 500000 null"#,
-    ]);
+    let rows =
+        p.sql("SELECT source, service, method, path, status, latency_us, action FROM requests ORDER BY time");
+    let shown: Vec<String> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| {
+            ["source", "service", "method", "path", "status", "latency_us", "action"]
+                .map(|k| r[k].to_string())
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#""nginx-json" "www" "GET" "/a?x=1" 200 250000 null"#,
+            r#""nginx-json" "www" "POST" "/login" 401 100000 null"#,
+            r#""aws-alb" "app/lb/1" "GET" "/title/77?q=1" 200 50000 "allow""#,
+            r#""cloudfront" "www.example" "GET" "/index.html" 200 500000 null"#,
+        ]
+    );
 }
 
 #[test]
@@ -94,7 +108,11 @@ fn csv_with_quoted_line_ends_and_a_source_of_ones_own() {
     p.write("sources/mine.toml", "name = \"mine\"\nstream = \"requests\"\nformat = \"csv\"\n[map]\ntime = \"at\"\nmethod = \"'GET'\"\npath = \"url\"\nstatus = \"cast(code as int)\"\n");
     let csv = p.write("x.csv", "at,url,code\n2026-10-05T00:00:00Z,\"/a\nb\",200\n2026-10-05T00:00:01Z,/c,oops\n2026-10-05T00:00:02Z,/d\n2026-10-05T00:00:03Z,/e,404\n");
     let s = p.ingest("mine", &[&csv]);
-    assert_eq!((s["rows"].as_u64(), s["accepted"].as_u64(), s["rejected"].as_u64()), (Some(4), Some(2), Some(2)), "{s}");
+    assert_eq!(
+        (s["rows"].as_u64(), s["accepted"].as_u64(), s["rejected"].as_u64()),
+        (Some(4), Some(2), Some(2)),
+        "{s}"
+    );
     let rejects = p.sql("SELECT line, reason FROM rejects ORDER BY line");
     assert!(rejects[0]["reason"].as_str().unwrap().contains("status"), "{rejects}");
     assert!(rejects[1]["reason"].as_str().unwrap().contains("2 cells where the header has 3"), "{rejects}");

@@ -19,9 +19,18 @@ fn bad_files_are_named_and_the_good_ones_taken() {
     let parquet = p.write("broken.parquet", b"PAR1 and nothing else");
     let missing = p.path("missing.log").to_str().unwrap().to_owned();
     let folder = p.dir.path().to_str().unwrap().to_owned();
-    let s = p.ingest("access-log", &[&empty, &binary, &cut, &wrong, &parquet, &missing, &folder, "nothing-*.log", &good]);
+    let s = p.ingest(
+        "access-log",
+        &[&empty, &binary, &cut, &wrong, &parquet, &missing, &folder, "nothing-*.log", &good],
+    );
     let of = |name: &str| {
-        s["files"].as_array().unwrap().iter().find(|f| f["file"].as_str().unwrap().ends_with(name)).unwrap_or_else(|| panic!("{name}: {s}")).clone()
+        s["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|f| f["file"].as_str().unwrap().ends_with(name))
+            .unwrap_or_else(|| panic!("{name}: {s}"))
+            .clone()
     };
     assert_eq!(of("good.log")["accepted"], 100);
     assert_eq!(of("empty.log")["status"], "empty");
@@ -84,8 +93,14 @@ fn a_line_longer_than_memory_is_skipped() {
     file.write_all(log_lines(5, 3, 3, 20).as_bytes()).unwrap();
     drop(file);
     let s = p.ingest("access-log", &[path.to_str().unwrap()]);
-    assert_eq!((s["rows"].as_u64(), s["accepted"].as_u64(), s["rejected"].as_u64()), (Some(7), Some(6), Some(1)), "{s}");
-    assert!(p.sql("SELECT reason FROM rejects")[0]["reason"].as_str().unwrap().contains("longer than the limit"));
+    assert_eq!(
+        (s["rows"].as_u64(), s["accepted"].as_u64(), s["rejected"].as_u64()),
+        (Some(7), Some(6), Some(1)),
+        "{s}"
+    );
+    assert!(
+        p.sql("SELECT reason FROM rejects")[0]["reason"].as_str().unwrap().contains("longer than the limit")
+    );
 }
 
 #[test]
@@ -117,7 +132,10 @@ fn wrong_definitions_name_file_line_and_cure() {
         (base.to_owned(), vec!["x.yaml", "line 10", "no metric is called `requestz`", "hint:"]),
         (base.replace("question: q?\n", ""), vec!["x.yaml", "question"]),
         (base.replace("owner: o", "ownr: o"), vec!["x.yaml", "ownr"]),
-        (base.replace("numerator: requests", "numerator: x").replace("requestz", "requests"), vec!["x.yaml", "made of each other"]),
+        (
+            base.replace("numerator: requests", "numerator: x").replace("requestz", "requests"),
+            vec!["x.yaml", "made of each other"],
+        ),
     ] {
         p.write("metrics/x.yaml", &text);
         let out = p.run(&["metrics"]);

@@ -5,7 +5,19 @@ use crate::project::Project;
 fn world(p: &Project, days: &str, accounts: &str) {
     let out = p.path("world");
     let out = out.to_str().unwrap();
-    p.ok(&["simulate", "--out", out, "--days", days, "--accounts", accounts, "--start", "2026-10-05", "--seed", "3"]);
+    p.ok(&[
+        "simulate",
+        "--out",
+        out,
+        "--days",
+        days,
+        "--accounts",
+        accounts,
+        "--start",
+        "2026-10-05",
+        "--seed",
+        "3",
+    ]);
     for stream in ["requests", "health"] {
         let s = p.ingest("fishweir", &[&format!("{out}/events/{stream}/*.parquet")]);
         assert_eq!(s["rejected"], 0, "{s}");
@@ -21,9 +33,11 @@ fn a_simulated_service_gives_incidents_metrics_and_reports() {
     p.ok(&["run"]);
     let incidents = p.json(&["incidents", "--all", "--format", "json"]);
     let incidents = incidents.as_array().unwrap();
-    let truth: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(p.path("world/truth/events.json")).unwrap()).unwrap();
+    let truth: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(p.path("world/truth/events.json")).unwrap()).unwrap();
     let attack = truth.as_array().unwrap().iter().find(|t| t["attack"] == true).expect("an attack");
-    let found = incidents.iter().find(|i| i["routes"].as_str().unwrap().contains(attack["route"].as_str().unwrap()));
+    let found =
+        incidents.iter().find(|i| i["routes"].as_str().unwrap().contains(attack["route"].as_str().unwrap()));
     let found = found.unwrap_or_else(|| panic!("{attack} not among {incidents:#?}"));
     assert_eq!(found["kind"], "attack", "{found}");
     let excess = found["excess_requests"].as_f64().unwrap();
@@ -31,11 +45,17 @@ fn a_simulated_service_gives_incidents_metrics_and_reports() {
     assert!((excess / truly - 1.0).abs() < 0.25, "{excess} against {truly}");
     let full = p.ok(&["incidents", found["incident_id"].as_str().unwrap()]);
     assert!(full.contains("drivers") && full.contains("route = "), "{full}");
-    for (reader, format) in [("executive", "md"), ("manager", "html"), ("engineer", "json"), ("engineer", "html")] {
-        let text = p.ok(&["report", "--for", reader, "--period", "2026-10-05..2026-10-08", "--format", format]);
+    for (reader, format) in
+        [("executive", "md"), ("manager", "html"), ("engineer", "json"), ("engineer", "html")]
+    {
+        let text =
+            p.ok(&["report", "--for", reader, "--period", "2026-10-05..2026-10-08", "--format", format]);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{reader} {format}");
         if format == "html" {
-            assert!(text.contains("<svg") && !text.contains("http://") | text.contains("www.w3.org"), "{reader}");
+            assert!(
+                text.contains("<svg") && !text.contains("http://") | text.contains("www.w3.org"),
+                "{reader}"
+            );
         }
     }
     // Every stored value carries its context; unknown values carry a reason.

@@ -13,7 +13,10 @@ fn everywhere(p: &Project, rows: i64) {
     for table in ["request_hours", "request_days"] {
         assert_eq!(totals(p, table).0, rows, "{table}");
     }
-    assert_eq!(p.one("SELECT CAST(sum(rollup_rows) AS BIGINT) FROM certificates WHERE stream = 'requests'"), rows);
+    assert_eq!(
+        p.one("SELECT CAST(sum(rollup_rows) AS BIGINT) FROM certificates WHERE stream = 'requests'"),
+        rows
+    );
 }
 
 #[test]
@@ -82,7 +85,10 @@ fn a_new_model_version_recomputes_what_it_can() {
     p.ingest("access-log", &[&a]);
     p.ok(&["run"]);
     let text = include_str!("../../../../models/rollup/request_days.sql");
-    p.write("models/rollup/request_days.sql", text.replace("version: 1", "version: 2").replace("sum(bytes) AS bytes", "sum(bytes) * 2 AS bytes"));
+    p.write(
+        "models/rollup/request_days.sql",
+        text.replace("version: 1", "version: 2").replace("sum(bytes) AS bytes", "sum(bytes) * 2 AS bytes"),
+    );
     let before = totals(&p, "request_hours").1;
     p.ok(&["run"]);
     assert_eq!(totals(&p, "request_days"), (500, before * 2));

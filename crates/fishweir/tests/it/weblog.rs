@@ -60,7 +60,11 @@ fn compressed_forms_are_read_alike() {
     let head: Vec<u8> = text.split_inclusive(|b| *b == b'\n').take(500).flatten().copied().collect();
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(&head).unwrap();
-    for (name, bytes) in [("a.log", head.clone()), ("a.gz", gz.finish().unwrap()), ("a.zst", zstd::encode_all(&head[..], 3).unwrap())] {
+    for (name, bytes) in [
+        ("a.log", head.clone()),
+        ("a.gz", gz.finish().unwrap()),
+        ("a.zst", zstd::encode_all(&head[..], 3).unwrap()),
+    ] {
         let p = Project::new();
         let file = p.write(name, bytes);
         assert_eq!(p.ingest("access-log", &[&file])["accepted"], 500, "{name}");
