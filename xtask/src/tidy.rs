@@ -8,7 +8,10 @@ use anyhow::{Context as _, Result, bail};
 
 /// Crate and the crates of this project that it may import. Arrows point one way.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("fishweir", &["report", "labels", "metrics", "pipeline", "ingest", "lake", "engine", "detect", "events", "sim"]),
+    (
+        "fishweir",
+        &["report", "labels", "metrics", "pipeline", "ingest", "lake", "engine", "detect", "events", "sim"],
+    ),
     ("fishweir-report", &["metrics"]),
     ("fishweir-metrics", &["pipeline", "engine", "lake", "detect"]),
     ("fishweir-labels", &["detect", "pipeline", "engine", "lake"]),
@@ -101,7 +104,9 @@ fn imports(name: &str, dir: &Path, problems: &mut Vec<String>) -> Result<()> {
         let Some(rest) = line.strip_prefix("fishweir-") else { continue };
         let other = rest.split(['.', ' ', '=']).next().unwrap_or_default();
         if !allowed.contains(&other) {
-            problems.push(format!("`{name}` must not import `fishweir-{other}`: arrows point down the table in ARCHITECTURE.md"));
+            problems.push(format!(
+                "`{name}` must not import `fishweir-{other}`: arrows point down the table in ARCHITECTURE.md"
+            ));
         }
     }
     Ok(())
@@ -149,7 +154,10 @@ fn source(root: &Path, file: &Path, problems: &mut Vec<String>) -> Result<()> {
         {
             let long = i - start + 1 > FUNCTION_LINES_MAX;
             if long && !LONG_FUNCTIONS.iter().any(|(n, _)| n == name) {
-                problems.push(format!("{shown}:{}: `{name}` is longer than {FUNCTION_LINES_MAX} lines", start + 1));
+                problems.push(format!(
+                    "{shown}:{}: `{name}` is longer than {FUNCTION_LINES_MAX} lines",
+                    start + 1
+                ));
             }
             open = None;
         }
@@ -173,7 +181,8 @@ fn reasons(root: &Path, problems: &mut Vec<String>) -> Result<()> {
     let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
     for line in section.split("\n[").next().unwrap_or_default().lines() {
         if line.contains('=') && !line.starts_with("fishweir-") && !line.contains(" # ") {
-            problems.push(format!("Cargo.toml: say why behind `{}`", line.split(' ').next().unwrap_or_default()));
+            problems
+                .push(format!("Cargo.toml: say why behind `{}`", line.split(' ').next().unwrap_or_default()));
         }
     }
     Ok(())

@@ -104,7 +104,7 @@ impl<S: GroupSketch> SketchGroups<S> {
             n += 1;
             sum += g.heap_bytes();
         }
-        let estimate = if n == 0 { 0 } else { sum / n * self.groups.len() };
+        let estimate = sum.checked_div(n).unwrap_or(0) * self.groups.len();
         self.heap_bytes = if self.groups.len() <= 1024 {
             self.groups.iter().map(S::heap_bytes).sum()
         } else {

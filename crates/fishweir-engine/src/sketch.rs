@@ -153,10 +153,13 @@ impl Hll {
 
     /// Returns the estimated distinct count of a stored sketch.
     ///
+    /// It depends on the registers only, never on the order in which they were filled, so that
+    /// merged minutes give the same number as the day's own sketch.
+    ///
     /// # Errors
     /// Bytes that are no HLL sketch.
     pub fn count(bytes: &[u8]) -> Result<f64, SketchError> {
-        Ok(Self::read(bytes)?.estimate())
+        Ok(Self::read(bytes)?.composite_estimate())
     }
 
     /// Returns the lower and upper bound at two standard errors (about 95 %).
@@ -165,7 +168,8 @@ impl Hll {
     /// Bytes that are no HLL sketch.
     pub fn bounds(bytes: &[u8]) -> Result<(f64, f64), SketchError> {
         let s = Self::read(bytes)?;
-        Ok((s.lower_bound(NumStdDev::Two), s.upper_bound(NumStdDev::Two)))
+        let at = s.composite_estimate();
+        Ok((s.lower_bound(NumStdDev::Two).min(at), s.upper_bound(NumStdDev::Two).max(at)))
     }
 }
 

@@ -101,7 +101,7 @@ const NESTING_MAX: usize = 4096;
 
 fn number(ip: IpAddr) -> u128 {
     match ip.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped().to_bits()),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
     }
 }

@@ -435,8 +435,8 @@ fn blank_to_null(array: &ArrayRef) -> ArrayRef {
 fn times(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let number = |n: i64| match n.unsigned_abs() {
         0..=99_999_999_999 => n.checked_mul(1_000_000),
-        ..=99_999_999_999_999 => n.checked_mul(1_000),
-        ..=99_999_999_999_999_999 => Some(n),
+        100_000_000_000..=99_999_999_999_999 => n.checked_mul(1_000),
+        100_000_000_000_000..=99_999_999_999_999_999 => Some(n),
         _ => Some(n / 1_000),
     };
     let values: TimestampMicrosecondArray = match array.data_type() {

@@ -326,7 +326,6 @@ impl Ingest {
 
     // Standard input cannot be read twice: it is spooled when it has to be compared with a known
     // file or is Parquet, and streamed otherwise.
-    #[expect(clippy::type_complexity, reason = "three parts used once")]
     fn settle(
         &self,
         input: &Input,

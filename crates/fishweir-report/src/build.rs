@@ -189,8 +189,8 @@ fn trend_grain(period: Interval) -> Grain {
     let days = (period.to_us - period.from_us) / (24 * HOUR_US);
     match days {
         ..=3 => Grain::Hour,
-        ..=92 => Grain::Day,
-        ..=400 => Grain::Week,
+        4..=92 => Grain::Day,
+        93..=400 => Grain::Week,
         _ => Grain::Month,
     }
 }
@@ -212,7 +212,7 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(c) = find("dos_incidents_count") {
         let words = match c.value.value {
-            Some(n) if n == 0.0 => format!("No attack was seen in {}.", request.period_name),
+            Some(0.0) => format!("No attack was seen in {}.", request.period_name),
             Some(n) => format!(
                 "{} hit the service in {}; {}.",
                 amount(n, "attacks"),
@@ -297,7 +297,7 @@ async fn incidents(
         };
         out.push(IncidentLine { fields, drivers: drivers.iter().map(driver).collect(), minutes });
     }
-    out.sort_by(|a, b| start(a).cmp(&start(b)));
+    out.sort_by_key(start);
     Ok(out)
 }
 

@@ -227,7 +227,7 @@ impl<'a> Traffic<'a> {
         for route in steps {
             let slot = usize::try_from(offset_us / MINUTE_US).unwrap_or(0).min(AHEAD - 1);
             let time_us = self.config.start_us + i64::try_from(minute).unwrap_or(0) * MINUTE_US + offset_us;
-            let decision = self.ordinary_decision(&mut d, &client.country, route);
+            let decision = self.ordinary_decision(&mut d, client.country, route);
             if let Some(list) = self.waiting.get_mut(slot) {
                 made += 1;
                 list.push(Request {
