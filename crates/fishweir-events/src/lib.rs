@@ -17,4 +17,4 @@ pub use pseudonym::{KeyRing, KeyRingError, Pseudonyms, SubjectKind};
 pub use route::{RouteRule, RouteRuleError, RouteRules};
 pub use stream::{Stream, UnknownStreamError, utc_microseconds};
 pub use time::{Grain, Interval, PeriodError, parse_period, parse_time};
-pub use validate::{Canonical, CanonicalRules, Mapped, Reject};
+pub use validate::{Canonical, CanonicalRules, Mapped, Memory, Reject};

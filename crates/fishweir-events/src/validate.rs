@@ -51,6 +51,22 @@ pub struct Canonical {
     pub own_ids: bool,
 }
 
+/// What was derived of values seen before, so that each address and path is worked out once.
+///
+/// # Limits
+/// Each map forgets everything when it holds 200,000 values.
+#[derive(Debug, Default)]
+pub struct Memory {
+    ids: [hashbrown::HashMap<Box<str>, Box<str>>; 4],
+    networks: hashbrown::HashMap<Box<str>, NetworkFacts>,
+    routes: hashbrown::HashMap<Box<str>, Box<str>>,
+    agents: hashbrown::HashMap<Box<str>, &'static str>,
+}
+
+type NetworkFacts = (Option<Box<str>>, Option<i64>, Option<Box<str>>);
+
+const MEMORY_MAX: usize = 200_000;
+
 /// Everything that decides what a mapped row becomes.
 #[derive(Clone, Copy, Debug)]
 pub struct CanonicalRules<'a> {
@@ -87,6 +103,7 @@ const WORDS: &[(&str, &[&str])] = &[
 
 struct Work<'a> {
     rules: &'a CanonicalRules<'a>,
+    memory: &'a mut Memory,
     rows: usize,
     columns: HashMap<&'static str, ArrayRef>,
     refused: BTreeMap<usize, String>,
@@ -103,10 +120,16 @@ impl CanonicalRules<'_> {
     pub fn apply(
         &self,
         mapped: &Mapped,
-        fallback_id: &dyn Fn(usize) -> String,
+        memory: &mut Memory,
+        fallback_id: &dyn Fn(usize, &mut String),
     ) -> Result<Canonical, ArrowError> {
-        let mut work =
-            Work { rules: self, rows: mapped.rows, columns: HashMap::new(), refused: BTreeMap::new() };
+        let mut work = Work {
+            rules: self,
+            memory,
+            rows: mapped.rows,
+            columns: HashMap::new(),
+            refused: BTreeMap::new(),
+        };
         for (name, kind, _) in self.stream.columns() {
             // A field that no row has counts as not given, so that it can be derived.
             if let Some(array) = mapped.columns.get(*name).filter(|a| a.null_count() < a.len()) {
@@ -165,58 +188,68 @@ impl Work<'_> {
 
     fn derive_requests(&mut self) {
         self.default_service();
-        if let Some(method) = self.text("method") {
-            let upper = memo(method, |m, out| out.push_str(&m.to_ascii_uppercase()));
+        if let Some(method) = self
+            .text("method")
+            .filter(|m| m.iter().flatten().any(|m| m.bytes().any(|b| b.is_ascii_lowercase())))
+        {
+            let upper: StringViewArray = method.iter().map(|m| m.map(str::to_ascii_uppercase)).collect();
             self.columns.insert("method", Arc::new(upper));
         }
         if !self.columns.contains_key("route")
-            && let Some(path) = self.text("path")
+            && let Some(path) = self.text("path").cloned()
         {
-            let routes = memo(path, |p, out| out.push_str(&self.rules.routes.route(p)));
+            let rules = self.rules;
+            let routes = memo(&path, &mut self.memory.routes, |p| rules.routes.route(p).into_boxed_str());
             self.columns.insert("route", Arc::new(routes));
         }
         if !self.columns.contains_key("agent_class")
-            && let Some(agent) = self.text("user_agent")
+            && let Some(agent) = self.text("user_agent").cloned()
         {
-            let mut memory: HashMap<&str, &'static str> = HashMap::new();
-            let classes: StringViewArray = agent
-                .iter()
-                .map(|a| {
-                    let a = a.unwrap_or("");
-                    Some(*memory.entry(a).or_insert_with(|| self.rules.agents.class(a)))
-                })
-                .collect();
-            self.columns.insert("agent_class", Arc::new(classes));
+            let (rules, known) = (self.rules, &mut self.memory.agents);
+            bound(known);
+            let mut out = StringViewBuilder::with_capacity(agent.len());
+            for a in &agent {
+                let a = a.unwrap_or("");
+                let class = match known.get(a) {
+                    Some(class) => class,
+                    None => *known.entry(a.into()).or_insert(rules.agents.class(a)),
+                };
+                out.append_value(class);
+            }
+            self.columns.insert("agent_class", Arc::new(out.finish()));
         }
         self.derive_network();
     }
 
     fn derive_network(&mut self) {
         let Some(ips) = self.text("ip").cloned() else { return };
-        let mut known: HashMap<&str, usize> = HashMap::new();
-        let mut facts: Vec<(Option<String>, Option<i64>, Option<String>)> = Vec::new();
-        let mut index = Vec::with_capacity(self.rows);
+        let (rules, known) = (self.rules, &mut self.memory.networks);
+        bound(known);
+        let mut prefixes = StringViewBuilder::with_capacity(self.rows);
+        let mut asns = Int64Builder::with_capacity(self.rows);
+        let mut countries = StringViewBuilder::with_capacity(self.rows);
         for ip in &ips {
-            index.push(ip.map(|ip| {
-                *known.entry(ip).or_insert_with(|| {
-                    facts.push(network_facts(ip, self.rules.networks));
-                    facts.len() - 1
-                })
-            }));
+            let Some(ip) = ip else {
+                prefixes.append_null();
+                asns.append_null();
+                countries.append_null();
+                continue;
+            };
+            if !known.contains_key(ip) {
+                known.insert(ip.into(), network_facts(ip, rules.networks));
+            }
+            let facts = known.get(ip);
+            prefixes.append_option(facts.and_then(|f| f.0.as_deref()));
+            asns.append_option(facts.and_then(|f| f.1));
+            countries.append_option(facts.and_then(|f| f.2.as_deref()));
         }
-        let fact = |i: &Option<usize>| i.and_then(|i| facts.get(i));
-        if !self.columns.contains_key("ip_prefix") {
-            let all: StringViewArray = index.iter().map(|i| fact(i).and_then(|f| f.0.as_deref())).collect();
-            self.columns.insert("ip_prefix", Arc::new(all));
-        }
-        if !self.columns.contains_key("asn") {
-            let mut all = Int64Builder::with_capacity(self.rows);
-            index.iter().for_each(|i| all.append_option(fact(i).and_then(|f| f.1)));
-            self.columns.insert("asn", Arc::new(all.finish()));
-        }
-        if !self.columns.contains_key("country") {
-            let all: StringViewArray = index.iter().map(|i| fact(i).and_then(|f| f.2.as_deref())).collect();
-            self.columns.insert("country", Arc::new(all));
+        let derived: [(&'static str, ArrayRef); 3] = [
+            ("ip_prefix", Arc::new(prefixes.finish())),
+            ("asn", Arc::new(asns.finish())),
+            ("country", Arc::new(countries.finish())),
+        ];
+        for (name, values) in derived {
+            self.columns.entry(name).or_insert(values);
         }
     }
 
@@ -305,7 +338,7 @@ impl Work<'_> {
             ("device", SubjectKind::Device),
             ("session", SubjectKind::Session),
         ];
-        for (name, kind) in kinds {
+        for (slot, (name, kind)) in kinds.into_iter().enumerate() {
             let Some(clear) = self.text(name).cloned() else { continue };
             if self.rules.ids_are_pseudonyms {
                 let strange: Vec<usize> = clear
@@ -318,8 +351,15 @@ impl Work<'_> {
                     self.refuse(row, || format!("{name}: not a pseudonym of the active key"));
                 }
             } else {
-                let hidden = memo(&clear, |v, out| self.rules.pseudonyms.write(kind, v, out));
-                self.columns.insert(name, Arc::new(hidden));
+                let rules = self.rules;
+                if let Some(known) = self.memory.ids.get_mut(slot) {
+                    let hidden = memo(&clear, known, |v| {
+                        let mut out = String::with_capacity(32);
+                        rules.pseudonyms.write(kind, v, &mut out);
+                        out.into_boxed_str()
+                    });
+                    self.columns.insert(name, Arc::new(hidden));
+                }
             }
         }
     }
@@ -327,7 +367,7 @@ impl Work<'_> {
     fn finish(
         mut self,
         mapped: &Mapped,
-        fallback_id: &dyn Fn(usize) -> String,
+        fallback_id: &dyn Fn(usize, &mut String),
     ) -> Result<Canonical, ArrowError> {
         let own = match mapped.columns.get("event_id").filter(|a| a.null_count() < a.len()) {
             Some(a) => Some(blank_to_null(&safe_cast(a, Kind::Text)?)),
@@ -343,7 +383,12 @@ impl Work<'_> {
             Some(ids) => ids,
             None => {
                 let mut b = StringViewBuilder::with_capacity(self.rows);
-                (0..self.rows).for_each(|row| b.append_value(fallback_id(row)));
+                let mut id = String::with_capacity(32);
+                for row in 0..self.rows {
+                    id.clear();
+                    fallback_id(row, &mut id);
+                    b.append_value(&id);
+                }
                 Arc::new(b.finish())
             }
         };
@@ -382,33 +427,43 @@ impl Work<'_> {
     }
 }
 
-fn network_facts(ip: &str, table: &NetworkTable) -> (Option<String>, Option<i64>, Option<String>) {
+fn network_facts(ip: &str, table: &NetworkTable) -> NetworkFacts {
     match ip.parse::<IpAddr>() {
         Ok(ip) => {
             let (asn, country) = table.find(ip);
-            (Some(ip_prefix(ip)), asn, country.map(str::to_owned))
+            (Some(ip_prefix(ip).into_boxed_str()), asn, country.map(Into::into))
         }
         Err(_) => (None, None, None),
     }
 }
 
-// Applies a costly text function once per distinct value of the batch.
-fn memo(values: &StringViewArray, write: impl Fn(&str, &mut String)) -> StringViewArray {
-    let mut known: HashMap<&str, usize> = HashMap::new();
-    let mut made: Vec<String> = Vec::new();
+fn bound<V>(known: &mut hashbrown::HashMap<Box<str>, V>) {
+    if known.len() > MEMORY_MAX {
+        known.clear();
+    }
+}
+
+// Applies a costly text function once per distinct value.
+fn memo(
+    values: &StringViewArray,
+    known: &mut hashbrown::HashMap<Box<str>, Box<str>>,
+    make: impl Fn(&str) -> Box<str>,
+) -> StringViewArray {
+    bound(known);
     let mut out = StringViewBuilder::with_capacity(values.len());
     for v in values {
         let Some(v) = v else {
             out.append_null();
             continue;
         };
-        let i = *known.entry(v).or_insert_with(|| {
-            let mut s = String::with_capacity(32);
-            write(v, &mut s);
-            made.push(s);
-            made.len() - 1
-        });
-        out.append_option(made.get(i));
+        match known.get(v) {
+            Some(made) => out.append_value(made),
+            None => {
+                let made = make(v);
+                out.append_value(&made);
+                known.insert(v.into(), made);
+            }
+        }
     }
     out.finish()
 }

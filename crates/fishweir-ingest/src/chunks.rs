@@ -203,21 +203,30 @@ impl<R: Read> ChunkReader<R> {
         Some(chunk)
     }
 
+    // Position behind the last whole line of the chunk size; when not even one line fits, behind
+    // the first line, as long as that is below the limit.
     fn cut(&self) -> Option<usize> {
-        let window = self.carry.get(..self.limit.chunk_bytes).unwrap_or(&self.carry);
+        let held = self.carry.get(..self.limit.line_bytes.max(self.limit.chunk_bytes)).unwrap_or(&self.carry);
+        let (window, rest) = held.split_at(held.len().min(self.limit.chunk_bytes));
+        let newline = |b: &u8| *b == b'\n';
         let Some(quote) = self.limit.quote else {
-            return window.iter().rposition(|b| *b == b'\n').map(|i| i + 1);
+            let last = window.iter().rposition(newline);
+            return last.or_else(|| Some(window.len() + rest.iter().position(newline)?)).map(|i| i + 1);
         };
         let (mut open, mut last) = (false, None);
-        for (i, b) in window.iter().enumerate() {
+        for (i, b) in held.iter().enumerate() {
+            if i >= window.len() && last.is_some() {
+                break;
+            }
             if *b == quote {
                 open = !open;
             } else if *b == b'\n' && !open {
                 last = Some(i + 1);
             }
         }
-        let stuck = last.is_none() && window.len() > self.limit.line_bytes / 2;
-        if stuck { window.iter().rposition(|b| *b == b'\n').map(|i| i + 1) } else { last }
+        // A quote that never closes must not swallow the file.
+        let stuck = last.is_none() && held.len() >= self.limit.line_bytes;
+        if stuck { window.iter().rposition(newline).map(|i| i + 1) } else { last }
     }
 
     fn skip_line(&mut self) -> Oversize {

@@ -1,10 +1,9 @@
 //! NDJSON: picks the wanted fields of each object and skips the rest unparsed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringViewBuilder};
-use sonic_rs::{JsonType, JsonValueTrait, LazyValue};
+use hashbrown::HashMap;
 
 /// Where a key leads.
 #[derive(Debug, Default)]
@@ -18,7 +17,14 @@ pub(crate) struct Ndjson {
     names: Vec<String>,
     root: Node,
     columns: Vec<StringViewBuilder>,
-    seen: Vec<bool>,
+    found: Vec<Found>,
+}
+
+/// A value as it stands in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Absent,
+    Raw { start: usize, end: usize },
 }
 
 impl Ndjson {
@@ -37,33 +43,26 @@ impl Ndjson {
         }
         Self {
             columns: names.iter().map(|_| StringViewBuilder::new()).collect(),
-            seen: vec![false; names.len()],
+            found: vec![Found::Absent; names.len()],
             names: names.to_vec(),
             root,
         }
     }
 
     pub(crate) fn push(&mut self, line: &str) -> Result<(), String> {
-        let mut values: Vec<Option<LazyValue<'_>>> = (0..self.names.len()).map(|_| None).collect();
         check_object(line)?;
-        let end = walk(&self.root, line, &mut values)?;
+        self.found.fill(Found::Absent);
+        let end = walk(&self.root, line, 0, &mut self.found)?;
         let rest = line.get(end..).unwrap_or_default().trim();
         if rest != "}" {
             return Err("not one JSON object: more follows it on the line".to_owned());
         }
-        self.seen.fill(false);
-        for (builder, value) in self.columns.iter_mut().zip(&values) {
-            match value {
-                None => builder.append_null(),
-                Some(v) => match v.get_type() {
-                    JsonType::Null => builder.append_null(),
-                    JsonType::String => match v.as_str() {
-                        Some(s) => builder.append_value(s),
-                        None => builder.append_value(v.as_raw_str()),
-                    },
-                    _ => builder.append_value(v.as_raw_str()),
-                },
-            }
+        for (builder, found) in self.columns.iter_mut().zip(&self.found) {
+            let raw = match found {
+                Found::Absent => None,
+                Found::Raw { start, end } => line.get(*start..*end),
+            };
+            append(builder, raw);
         }
         Ok(())
     }
@@ -74,12 +73,24 @@ impl Ndjson {
     }
 }
 
+fn append(builder: &mut StringViewBuilder, raw: Option<&str>) {
+    match raw {
+        None | Some("null") => builder.append_null(),
+        Some(raw) => match raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')) {
+            Some(text) if !text.contains('\\') => builder.append_value(text),
+            Some(_) => builder.append_option(sonic_rs::from_str::<String>(raw).ok()),
+            None => builder.append_value(raw),
+        },
+    }
+}
+
 fn check_object(line: &str) -> Result<(), String> {
     if line.trim_start().starts_with('{') { Ok(()) } else { Err("not a JSON object".to_owned()) }
 }
 
-// Returns the position in `text` behind the last value read.
-fn walk<'a>(node: &Node, text: &'a str, values: &mut [Option<LazyValue<'a>>]) -> Result<usize, String> {
+// Notes the wanted values of an object that begins at `base` of the line; returns the position
+// behind the last value.
+fn walk(node: &Node, text: &str, base: usize, found: &mut [Found]) -> Result<usize, String> {
     let start = text.as_ptr() as usize;
     let mut end = text.find('{').map_or(0, |i| i + 1);
     for entry in sonic_rs::to_object_iter(text) {
@@ -88,13 +99,14 @@ fn walk<'a>(node: &Node, text: &'a str, values: &mut [Option<LazyValue<'a>>]) ->
             std::borrow::Cow::Borrowed(raw) => raw,
             std::borrow::Cow::Owned(_) => return Err("no JSON object".to_owned()),
         };
-        end = (raw.as_ptr() as usize).saturating_sub(start) + raw.len();
+        let at = (raw.as_ptr() as usize).saturating_sub(start);
+        end = at + raw.len();
         let Some(child) = node.children.get(&*key) else { continue };
-        if !child.children.is_empty() && value.get_type() == JsonType::Object {
-            walk(child, raw, values)?;
+        if !child.children.is_empty() && raw.starts_with('{') {
+            walk(child, raw, base + at, found)?;
         }
-        if let Some(slot) = child.column.and_then(|i| values.get_mut(i)) {
-            *slot = Some(value);
+        if let Some(slot) = child.column.and_then(|i| found.get_mut(i)) {
+            *slot = Found::Raw { start: base + at, end: base + end };
         }
     }
     Ok(end)

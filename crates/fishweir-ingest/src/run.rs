@@ -10,7 +10,7 @@ use arrow::array::{Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use fishweir_events::{
-    AgentClasses, CanonicalRules, NetworkTable, Pseudonyms, RouteRules, Stream, utc_microseconds,
+    AgentClasses, CanonicalRules, Memory, NetworkTable, Pseudonyms, RouteRules, Stream, utc_microseconds,
 };
 use fishweir_lake::{Append, Commit, Lake, LakeError, Table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -401,36 +401,32 @@ impl OneFile<'_> {
         self.report.duplicates += known;
         let mut at = identity.done;
         let mut pending = Piece { end: at, ..Piece::default() };
-        let mut turn = Some(reader);
-        let mut failure = None;
         let mut fresh = false;
-        while let Some(mut reader) = turn.take() {
-            let (parser, threads) = (Arc::clone(&parser), shared.config.threads);
-            let next = tokio::task::spawn_blocking(move || {
+        // Parsing runs ahead of committing by at most a few chunks, which bounds memory.
+        let (send, mut receive) = tokio::sync::mpsc::channel::<Piece>(CHUNKS_AHEAD);
+        let threads = shared.config.threads;
+        let parsing = tokio::task::spawn_blocking(move || {
+            loop {
                 let before = reader.hasher();
-                let piece = reader.next_chunk().map(|c| {
-                    let mut piece = parser.parse(&c, threads);
-                    piece.prefix_hash = c.hash_at(piece.end, before, &reader);
-                    piece
-                });
-                (reader, piece)
-            });
+                let Some(chunk) = reader.next_chunk() else { return reader.take_failure() };
+                let mut piece = parser.parse(&chunk, threads);
+                piece.prefix_hash = chunk.hash_at(piece.end, before, &reader);
+                if send.blocking_send(piece).is_err() {
+                    return None;
+                }
+            }
+        });
+        while let Some(piece) = receive.recv().await {
+            fresh = true;
+            pending.join(piece);
             if pending.rows as usize >= shared.config.commit_rows {
                 let full = std::mem::take(&mut pending);
                 let end = full.end;
                 self.commit(full, at, &identity).await?;
                 at = end;
             }
-            let (mut reader, piece) = next.await.map_err(|e| FileError::Other(e.to_string()))?;
-            match piece {
-                Some(piece) => {
-                    fresh = true;
-                    pending.join(piece);
-                    turn = Some(reader);
-                }
-                None => failure = reader.take_failure(),
-            }
         }
+        let failure = parsing.await.map_err(|e| FileError::Other(e.to_string()))?;
         if pending.rows > 0 {
             self.commit(pending, at, &identity).await?;
         }
@@ -641,6 +637,7 @@ impl OneFile<'_> {
     }
 }
 
+const CHUNKS_AHEAD: usize = 4;
 const REJECT_TRIES: usize = 20;
 const PARQUET_ROWS: usize = 65_536;
 
@@ -663,6 +660,7 @@ struct Parser {
     parallel: bool,
     mapping: Mapping,
     file_id: String,
+    memory: std::sync::Mutex<Vec<Memory>>,
 }
 
 impl Parser {
@@ -702,6 +700,7 @@ impl Parser {
             parallel: false,
             mapping: Mapping::new(&shared.source, fields)?,
             file_id: identity.file_id.clone(),
+            memory: std::sync::Mutex::default(),
         })
     }
 
@@ -751,12 +750,20 @@ impl Parser {
         let place = |row: usize| {
             (decoded.offsets.get(row).copied().unwrap_or(0), decoded.lines.get(row).copied().unwrap_or(0))
         };
-        let id = |row: usize| format!("{}-{:010x}", self.file_id, place(row).0);
+        let id = |row: usize, out: &mut String| {
+            use std::fmt::Write as _;
+            let _ = write!(out, "{}-{:010x}", self.file_id, place(row).0);
+        };
         let refuse = |row: usize, reason: String| {
             let (offset, line) = place(row);
             BadLine { line, offset, reason, excerpt: excerpt(&decoded.fields, row) }
         };
-        match rules.apply(&mapped, &id) {
+        let mut memory = self.memory.lock().ok().and_then(|mut m| m.pop()).unwrap_or_default();
+        let applied = rules.apply(&mapped, &mut memory, &id);
+        if let Ok(mut pool) = self.memory.lock() {
+            pool.push(memory);
+        }
+        match applied {
             Ok(canonical) => {
                 for r in canonical.rejects {
                     let mapped = failed.iter().find(|(row, _)| *row == r.row);

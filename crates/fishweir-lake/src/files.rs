@@ -12,8 +12,9 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
 
 use crate::error::LakeError;
@@ -101,11 +102,26 @@ impl FileWriter {
 
     fn start(&self) -> Result<Open, LakeError> {
         let level = ZstdLevel::try_new(1).map_err(LakeError::parquet(&self.table, "new file"))?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .build();
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        for field in self.schema.fields() {
+            // Numbers, times, sketches and ids hardly repeat: a dictionary only costs time there.
+            let encoding = match field.data_type() {
+                DataType::Int64 | DataType::Int32 | DataType::Timestamp(_, _) => {
+                    Encoding::DELTA_BINARY_PACKED
+                }
+                DataType::Binary => Encoding::PLAIN,
+                _ if field.name() == "event_id" => Encoding::DELTA_BYTE_ARRAY,
+                _ => continue,
+            };
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, encoding);
+        }
+        let properties = properties.build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&self.schema), options)
             .map_err(LakeError::parquet(&self.table, "new file"))?;

@@ -59,7 +59,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mb: 2048, threads: 0, line_bytes: 1 << 20, chunk_bytes: 16 << 20, commit_rows: 400_000 }
+        Self { memory_mb: 2048, threads: 0, line_bytes: 1 << 20, chunk_bytes: 4 << 20, commit_rows: 400_000 }
     }
 }
 

@@ -19,7 +19,9 @@ fn check(columns: Vec<(&str, ArrayRef)>) -> Canonical {
         agents: &AgentClasses::default(),
         networks: &NetworkTable::parse("198.51.100.0/24,64500,SE").unwrap(),
     };
-    let out = rules.apply(&Mapped { rows, columns }, &|row| format!("f-{row}")).unwrap();
+    let out = rules
+        .apply(&Mapped { rows, columns }, &mut Memory::default(), &|row, id| id.push_str(&format!("f-{row}")))
+        .unwrap();
     assert_eq!(out.kept.len() + out.rejects.len(), rows, "every row is kept or refused");
     assert_eq!(out.batch.num_rows(), out.kept.len());
     out
