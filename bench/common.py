@@ -68,8 +68,10 @@ def table(title, medians, ours, unit_rows=None):
 def fishweir(binary, project, *args, now="2027-01-01", quiet=True):
     out = subprocess.run(
         [binary, "--project", str(project), "--now", now, *(["--quiet"] if quiet else []), *args],
-        check=True, capture_output=True, text=True,
+        capture_output=True, text=True,
     )
+    if out.returncode != 0:
+        sys.exit(f"fishweir {' '.join(args)}\n{out.stderr}")
     return out.stdout
 
 

@@ -2,9 +2,14 @@
 
 use fishweir_metrics::{Direction, MetricValue};
 
+/// Smallest group of people that a report shows as a number.
+const PEOPLE_MIN: f64 = 20.0;
+
 /// Returns a number with its unit as people write it.
 pub(crate) fn amount(value: f64, unit: &str) -> String {
     match unit {
+        // Groups this small could point at people.
+        "members" if value > 0.0 && value < PEOPLE_MIN => format!("fewer than {PEOPLE_MIN} members"),
         "share" => format!("{} %", digits(value * 100.0)),
         "US dollars" if value.abs() < 100.0 => format!("${value:.2}"),
         "US dollars" => format!("${}", grouped(value)),
@@ -20,6 +25,7 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
 pub(crate) fn bare(value: f64, unit: &str) -> String {
     match unit {
         "share" | "US dollars" | "microseconds" | "seconds" | "minutes" => amount(value, unit),
+        "members" if value > 0.0 && value < PEOPLE_MIN => format!("below {PEOPLE_MIN}"),
         _ => grouped(value),
     }
 }
