@@ -4,14 +4,13 @@
 //! here merge with the same sketch made by any other DataSketches implementation. Each wrapper
 //! starts as a plain buffer, because most groups of a minute rollup hold a few dozen values.
 
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use datasketches::codec::{SketchBytes, SketchSlice};
 use datasketches::common::NumStdDev;
 use datasketches::common::SearchCriteria;
-use datasketches::frequencies::{ErrorType, FrequentItemValue, FrequentItemsSketch};
+use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use datasketches::hash::value::raw_bytes;
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 use datasketches::kll::{KllFloat, KllSketch};
@@ -430,52 +429,15 @@ impl GroupSketch for Kll {
 #[derive(Debug)]
 pub struct TopK {
     map_size: usize,
-    ids: Vec<u32>,
-    counts: Vec<u32>,
-    sketch: Option<Box<FrequentItemsSketch<Item>>>,
-}
-
-/// A string that is shared by all groups and hashed once; stored exactly as a plain string.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Item {
-    hash: u64,
-    text: Arc<str>,
-}
-
-impl Item {
-    fn new(text: &str) -> Self {
-        // Fixed keys: equal strings of different accumulators must have equal hashes.
-        let mut hasher = std::hash::DefaultHasher::new();
-        text.hash(&mut hasher);
-        Self { hash: hasher.finish(), text: Arc::from(text) }
-    }
-}
-
-impl Hash for Item {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl FrequentItemValue for Item {
-    fn serialize_size(item: &Self) -> usize {
-        size_of::<u32>() + item.text.len()
-    }
-
-    fn serialize_value(&self, bytes: &mut SketchBytes) {
-        self.text.to_string().serialize_value(bytes);
-    }
-
-    fn deserialize_value(cursor: &mut SketchSlice<'_>) -> Result<Self, datasketches::error::Error> {
-        String::deserialize_value(cursor).map(|s| Self::new(&s))
-    }
+    small: Vec<(u32, u64)>,
+    sketch: Option<Box<FrequentItemsSketch<String>>>,
 }
 
 /// Strings seen by one accumulator, each stored once.
 #[derive(Debug, Default)]
 pub struct Interner {
-    ids: hashbrown::HashMap<Arc<str>, u32>,
-    items: Vec<Item>,
+    ids: HashMap<Arc<str>, u32>,
+    strings: Vec<Arc<str>>,
     bytes: usize,
 }
 
@@ -484,38 +446,33 @@ impl Interner {
         if let Some(id) = self.ids.get(s) {
             return Some(*id);
         }
-        let id = u32::try_from(self.items.len()).ok()?;
-        let item = Item::new(s);
-        self.bytes += s.len() + 88;
-        self.ids.insert(Arc::clone(&item.text), id);
-        self.items.push(item);
+        let id = u32::try_from(self.strings.len()).ok()?;
+        let shared: Arc<str> = Arc::from(s);
+        self.bytes += s.len() + 72;
+        self.ids.insert(Arc::clone(&shared), id);
+        self.strings.push(shared);
         Some(id)
     }
 }
 
 const TOP_K: &str = "top_k";
-const SMALL_MAX: usize = 96;
+const SMALL_MAX: usize = 24;
 
 impl TopK {
-    fn new_sketch(&self) -> Result<FrequentItemsSketch<Item>, SketchError> {
+    fn new_sketch(&self) -> Result<FrequentItemsSketch<String>, SketchError> {
         let size = i64::try_from(self.map_size).unwrap_or(i64::MAX);
         FrequentItemsSketch::new(self.map_size).map_err(bad_size(TOP_K, size))
     }
 
-    fn filled(&self, shared: &Interner) -> Result<FrequentItemsSketch<Item>, SketchError> {
-        let mut sketch = self.new_sketch()?;
-        for (id, n) in self.ids.iter().zip(&self.counts) {
-            if let Some(item) = shared.items.get(*id as usize) {
-                sketch.update_with_count(item.clone(), u64::from(*n));
-            }
-        }
-        Ok(sketch)
-    }
-
     fn promote(&mut self, shared: &Interner) {
         // WHY: the size was checked in `empty`, so construction cannot fail here.
-        if let Ok(sketch) = self.filled(shared) {
-            (self.ids, self.counts) = (Vec::new(), Vec::new());
+        if let Ok(mut sketch) = self.new_sketch() {
+            for (id, n) in self.small.drain(..) {
+                if let Some(s) = shared.strings.get(id as usize) {
+                    sketch.update_with_count_ref(s.as_ref(), n);
+                }
+            }
+            self.small = Vec::new();
             self.sketch = Some(Box::new(sketch));
         }
     }
@@ -543,7 +500,7 @@ impl GroupSketch for TopK {
 
     fn empty(size: i64) -> Result<Self, SketchError> {
         let map_size = usize::try_from(size).unwrap_or(0);
-        let made = Self { map_size, ids: Vec::new(), counts: Vec::new(), sketch: None };
+        let made = Self { map_size, small: Vec::new(), sketch: None };
         made.new_sketch()?;
         Ok(made)
     }
@@ -562,27 +519,23 @@ impl GroupSketch for TopK {
                 &text
             }
         };
-        let Some(id) = shared.id(item) else { return };
         if let Some(sketch) = &mut self.sketch {
-            if let Some(item) = shared.items.get(id as usize) {
-                sketch.update(item.clone());
-            }
+            return sketch.update_ref(item);
+        }
+        let Some(id) = shared.id(item) else { return };
+        if let Some(entry) = self.small.iter_mut().find(|e| e.0 == id) {
+            entry.1 += 1;
             return;
         }
-        if let Some(n) = self.ids.iter().position(|i| *i == id).and_then(|i| self.counts.get_mut(i)) {
-            *n += 1;
-            return;
-        }
-        self.ids.push(id);
-        self.counts.push(1);
-        if self.ids.len() > SMALL_MAX {
+        self.small.push((id, 1));
+        if self.small.len() > SMALL_MAX {
             self.promote(shared);
         }
     }
 
     fn merge(&mut self, bytes: &[u8]) -> Result<(), SketchError> {
-        let other = FrequentItemsSketch::<Item>::deserialize(bytes).map_err(corrupt(TOP_K))?;
-        // INVARIANT: an accumulator either updates or merges; `ids` is empty while merging.
+        let other = FrequentItemsSketch::<String>::deserialize(bytes).map_err(corrupt(TOP_K))?;
+        // INVARIANT: an accumulator either updates or merges; `small` is empty while merging.
         let mut sketch = match self.sketch.take() {
             Some(s) => s,
             None => Box::new(self.new_sketch()?),
@@ -596,14 +549,21 @@ impl GroupSketch for TopK {
         if let Some(s) = &self.sketch {
             return Ok((!s.is_empty()).then(|| s.serialize()));
         }
-        if self.ids.is_empty() {
+        if self.small.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.filled(shared)?.serialize()))
+        let mut sketch = self.new_sketch()?;
+        for (id, n) in &self.small {
+            if let Some(s) = shared.strings.get(*id as usize) {
+                sketch.update_with_count_ref(s.as_ref(), *n);
+            }
+        }
+        Ok(Some(sketch.serialize()))
     }
 
     fn heap_bytes(&self) -> usize {
-        self.ids.capacity() * 8 + self.sketch.as_ref().map_or(0, |s| s.estimated_size())
+        self.small.capacity() * size_of::<(u32, u64)>()
+            + self.sketch.as_ref().map_or(0, |s| s.estimated_size())
     }
 
     fn shared_bytes(shared: &Interner) -> usize {
