@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use anyhow::{Result, anyhow};
 use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::SessionContext;
 
 use crate::cli::SqlArgs;
 use crate::output::print_batches;
@@ -15,7 +16,7 @@ pub(crate) async fn run(project: &Project, args: &SqlArgs) -> Result<u8> {
         statement.clear();
         std::io::stdin().read_to_string(&mut statement)?;
     }
-    let context = project.catalog()?.session().await?;
+    let context = session(project, &statement).await?;
     // Reading is all this command does: no DDL, no COPY, no SET.
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let plain = |e: datafusion::error::DataFusionError| anyhow!("{}", e.strip_backtrace());
@@ -27,4 +28,27 @@ pub(crate) async fn run(project: &Project, args: &SqlArgs) -> Result<u8> {
     }
     print_batches(&batches, args.format)?;
     Ok(0)
+}
+
+// Opening a table reads its log, so only those that the statement names are opened; a statement
+// about the catalogue itself sees them all.
+async fn session(project: &Project, statement: &str) -> Result<SessionContext> {
+    let catalog = project.catalog()?;
+    let state = catalog.bare_session()?.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let named = state
+        .sql_to_statement(statement, &dialect)
+        .and_then(|parsed| state.resolve_table_references(&parsed));
+    let whole = match &named {
+        Err(_) => true,
+        Ok(names) => names.is_empty() || names.iter().any(|n| n.schema().is_some()),
+    };
+    if whole {
+        return Ok(catalog.session().await?);
+    }
+    let names: Vec<String> = named.unwrap_or_default().iter().map(|n| n.table().to_owned()).collect();
+    let known = catalog.lake().table_names().await?;
+    let wanted: Vec<&str> =
+        names.iter().map(String::as_str).filter(|n| known.iter().any(|k| k == n)).collect();
+    Ok(catalog.session_of(&wanted).await?)
 }
