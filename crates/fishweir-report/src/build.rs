@@ -212,6 +212,11 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(c) = find("dos_incidents_count") {
         let words = match c.value.value {
+            Some(0.0) if c.value.coverage < 0.9995 => format!(
+                "No attack was seen in the {} of {} that holds data; of the rest nothing is known.",
+                amount(c.value.coverage, "share"),
+                request.period_name
+            ),
             Some(0.0) => format!("No attack was seen in {}.", request.period_name),
             Some(n) => format!(
                 "{} hit the service in {}; {}.",
