@@ -334,6 +334,11 @@ impl Evaluator {
             let mut v = self.blank(metric, period, None);
             match found.get(&(period.from_us, None)) {
                 Some(f) if f.value.is_some() => fill(&mut v, f),
+                // Rows are there, but none knows the number: that is no zero.
+                Some(f) if f.n > 0.0 => {
+                    v.n = f.n;
+                    v.reason = Some("known for none of the observations in this period".to_owned());
+                }
                 _ if v.coverage == 0.0 => v.reason = Some("no sealed data in this period".to_owned()),
                 _ if additive => {
                     fill(&mut v, &Found { value: Some(0.0), low: Some(0.0), high: Some(0.0), n: 0.0 })
