@@ -301,7 +301,8 @@ impl Runner {
         Ok(())
     }
 
-    // A range must not run over an hour whose raw rows are deleted: it has no live rows.
+    // A range must not run over an hour whose raw rows are deleted or have vanished: computing it
+    // again would put fewer rows, or none, in the place of sealed ones.
     fn split_at_certificates(&self, state: &State, stream: &str, ranges: Vec<Interval>) -> Vec<Interval> {
         let mut out = Vec::new();
         for range in ranges {
@@ -309,9 +310,11 @@ impl Runner {
             let inside = state
                 .certificates
                 .range((stream.to_owned(), range.from_us)..(stream.to_owned(), range.to_us));
-            for (_, c) in inside.filter(|(_, c)| c.generation > 0) {
+            for (_, c) in
+                inside.filter(|(_, c)| c.generation > 0 || state.live(stream, c.range.from_us) < c.raw_rows)
+            {
                 out.push(Interval::new(from, c.range.from_us));
-                let live = state.live(stream, c.range.from_us) != c.raw_rows;
+                let live = state.live(stream, c.range.from_us) > c.raw_rows;
                 if live {
                     out.push(c.range);
                 }
