@@ -99,9 +99,21 @@ pub enum Grain {
     Year,
 }
 
-const MINUTE_US: i64 = 60_000_000;
-const HOUR_US: i64 = 60 * MINUTE_US;
-const DAY_US: i64 = 24 * HOUR_US;
+/// Microseconds of a minute.
+pub const MINUTE_US: i64 = 60_000_000;
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 60 * MINUTE_US;
+/// Microseconds of a day.
+pub const DAY_US: i64 = 24 * HOUR_US;
+
+/// Returns an instant as a SQL timestamp literal in UTC, to the microsecond.
+#[must_use]
+pub fn time_literal(us: i64) -> String {
+    format!(
+        "TIMESTAMP '{}'",
+        DateTime::from_timestamp_micros(us).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ")
+    )
+}
 
 impl Grain {
     /// Returns the word used in files and tables.

@@ -6,17 +6,16 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use fishweir_detect::{DriverRule, Leaf, search_drivers};
-use fishweir_pipeline::{Catalog, Interval, PipelineError};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
 use crate::classify::Evidence;
-use crate::series::{MINUTE_US, between_sql};
+use crate::series::between_sql;
 
 /// Attributes that rules are made of; the first two describe requests, the others clients.
 pub(crate) const DIMENSIONS: [&str; 7] =
     ["route", "method", "country", "asn", "ja4", "agent_class", "ip_prefix"];
 const REQUEST_DIMENSIONS: usize = 2;
 const LEAVES_MAX: usize = 400_000;
-const DAY_US: i64 = 86_400_000_000;
 
 /// One rule in words.
 #[derive(Clone, Debug)]

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use fishweir_detect::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
+    Catalog, DAY_US, Grain, Interval, MINUTE_US, Model, NativeModel, NativeOutput, PipelineError, Recipe,
+    Retention, fingerprint,
 };
 
 use crate::classify::attack_probability;
 use crate::drivers::{self, Driver, Insight};
-use crate::series::{self, MINUTE_US, Minutes, between_sql};
+use crate::series::{self, Minutes, between_sql};
 use crate::write;
 
 /// Native model of `dos_incidents`, `dos_incident_minutes` and `dos_incident_drivers`.
@@ -61,7 +62,8 @@ pub(crate) struct Incident {
     pub(crate) mitigated_us: Option<i64>,
     pub(crate) minutes: Vec<IncidentMinute>,
     pub(crate) excess: (f64, f64, f64),
-    pub(crate) stopped: f64,
+    /// `None` where no defence decision is recorded up to the end.
+    pub(crate) stopped: Option<f64>,
     pub(crate) failed: f64,
     pub(crate) downtime_min: i64,
     pub(crate) peak_z: f64,
@@ -96,7 +98,6 @@ impl Incident {
 const LOOK_BACK_DAYS: i64 = 29;
 const OVERLAP_DAYS: i64 = 2;
 const PIECE_DAYS: i64 = 60;
-const DAY_US: i64 = 86_400_000_000;
 const GROUP_GAP_MIN: usize = 3;
 const MITIGATED_SHARE: f64 = 0.5;
 const OBJECTIVE_ERROR_SHARE: f64 = 0.05;
@@ -123,6 +124,7 @@ impl DosIncidents {
         let Some(minutes) = series::load(catalog, span, focus, self.config.excess_min).await? else {
             return Ok(Vec::new());
         };
+        let decided_us = first_decision(catalog).await?;
         let mut detector = SurgeDetector::new(self.config.clone(), minutes.counts.len());
         let length = minutes.counts.first().map_or(0, Vec::len);
         let last = minutes.counts.first().and_then(|c| c.iter().rposition(|n| *n > 0.0)).unwrap_or(0);
@@ -137,7 +139,7 @@ impl DosIncidents {
         for group in group_surges(detector.finish(), GROUP_GAP_MIN) {
             let start = group.iter().map(|s| s.start).min().unwrap_or(0);
             if focus.contains(minutes.at(start)) {
-                out.push(self.describe(catalog, &minutes, &group).await?);
+                out.push(self.describe(catalog, &minutes, &group, decided_us).await?);
             }
         }
         Ok(out)
@@ -148,6 +150,7 @@ impl DosIncidents {
         catalog: &Catalog,
         minutes: &Minutes,
         group: &[Surge],
+        decided_us: Option<i64>,
     ) -> Result<Incident, PipelineError> {
         let start = group.iter().map(|s| s.start).min().unwrap_or(0);
         let end = group.iter().map(|s| s.end).max().unwrap_or(start);
@@ -206,7 +209,7 @@ impl DosIncidents {
             detected_us: minutes.at(group.iter().map(|s| s.noticed).min().unwrap_or(start) + 1),
             mitigated_us: mitigated.map(|r| r.minute_us + MINUTE_US),
             excess: (excess, (excess - half).max(0.0), excess + half),
-            stopped,
+            stopped: decided_us.filter(|d| *d < range.to_us).map(|_| stopped),
             failed: rows.iter().map(|r| (r.acts.errors - error_share * r.point.expected).max(0.0)).sum(),
             downtime_min: i64::try_from(down.count()).unwrap_or(i64::MAX),
             peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
@@ -317,6 +320,16 @@ async fn acts(
     Ok(out)
 }
 
+// When a defence decision was recorded for the first time.
+async fn first_decision(catalog: &Catalog) -> Result<Option<i64>, PipelineError> {
+    let mut first = None;
+    for batch in catalog.query(&["decision_hours"], "SELECT min(hour) FROM decision_hours").await? {
+        let time = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        first = time.iter().flatten().next().or(first);
+    }
+    Ok(first)
+}
+
 async fn clients(
     catalog: &Catalog,
     span: Interval,
@@ -350,12 +363,12 @@ impl NativeModel for DosIncidents {
         Model {
             name: "dos_incidents".to_owned(),
             description: "Surges of requests, classified as attack, crowd or unknown.".to_owned(),
-            version: 1,
+            version: fingerprint(["incidents-2", &format!("{:?}", self.config)]),
             grain: Grain::Minute,
             time: "start".to_owned(),
             interval: Grain::Day,
             keys: vec!["incident_id".to_owned()],
-            inputs: vec!["request_minutes".to_owned()],
+            inputs: vec!["request_minutes".to_owned(), "decision_hours".to_owned()],
             counts: None,
             retention: Retention::default(),
             recipe: Recipe::Native,

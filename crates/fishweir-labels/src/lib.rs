@@ -14,6 +14,3 @@ pub use incidents::DosIncidents;
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
 pub const CLASSIFIER: &str = "dos-heuristic-1";
-
-#[cfg(test)]
-mod tests;

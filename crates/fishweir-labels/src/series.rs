@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
-use fishweir_pipeline::{Catalog, Interval, PipelineError};
+use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError, time_literal};
 
-pub(crate) const MINUTE_US: i64 = 60_000_000;
 const ROUTES_MAX: usize = 60;
 
 /// Requests per minute: in total, then per route.
@@ -18,13 +17,8 @@ pub(crate) struct Minutes {
     pub(crate) counts: Vec<Vec<f64>>,
 }
 
-pub(crate) fn literal(us: i64) -> String {
-    let t = chrono::DateTime::from_timestamp_micros(us).unwrap_or_default();
-    format!("TIMESTAMP '{}'", t.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
-}
-
 pub(crate) fn between_sql(column: &str, span: Interval) -> String {
-    format!("{column} >= {} AND {column} < {}", literal(span.from_us), literal(span.to_us))
+    format!("{column} >= {} AND {column} < {}", time_literal(span.from_us), time_literal(span.to_us))
 }
 
 /// Returns the series of a span, for the routes that ever reach `busy` requests a minute inside

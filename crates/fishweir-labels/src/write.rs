@@ -10,7 +10,7 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use fishweir_lake::TableSpec;
-use fishweir_pipeline::{Catalog, Interval, PipelineError, utc_microseconds};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, utc_microseconds};
 
 use crate::CLASSIFIER;
 use crate::incidents::{Incident, IncidentMinute};
@@ -218,8 +218,6 @@ fn full<'a>(i: &'a Incident, stored: &Stored) -> Full<'a> {
     Full { i, p, kind, evidence, members, clients }
 }
 
-const DAY_US: i64 = 86_400_000_000;
-
 fn incident_rows(
     incidents: &[Incident],
     stored: &Stored,
@@ -250,8 +248,8 @@ fn incident_rows(
         c.time(|f| f.i.detected_us),
         c.int(|f| Some(seconds(f.i.detected_us - f.i.range.from_us))),
         c.int(|f| f.i.mitigated_us.map(|m| seconds(m - f.i.range.from_us))),
-        c.float(|f| Some(f.i.stopped)),
-        c.float(|f| (f.i.excess.0 > 0.0).then(|| (f.i.stopped / f.i.excess.0).min(1.0))),
+        c.float(|f| f.i.stopped),
+        c.float(|f| f.i.stopped.filter(|_| f.i.excess.0 > 0.0).map(|s| (s / f.i.excess.0).min(1.0))),
         c.float(|f| Some(f.i.failed)),
         c.int(|f| Some(f.i.downtime_min)),
         c.float(|f| f.clients[0]),
@@ -282,11 +280,13 @@ fn minute_rows(
         id: &'a str,
         kind: &'static str,
         m: &'a IncidentMinute,
+        decided: bool,
     }
     let mut all = Vec::new();
     for i in incidents {
         let kind = full(i, stored).kind;
-        all.extend(i.minutes.iter().map(|m| Row { start_us: i.range.from_us, id: &i.id, kind, m }));
+        let decided = i.stopped.is_some();
+        all.extend(i.minutes.iter().map(|m| Row { start_us: i.range.from_us, id: &i.id, kind, m, decided }));
     }
     let c = Columns { rows: all.iter().collect() };
     let excess = |r: &Row<'_>| (r.m.point.observed - r.m.point.expected).max(0.0);
@@ -300,12 +300,12 @@ fn minute_rows(
         c.float(|r| Some(r.m.point.band.0)),
         c.float(|r| Some(r.m.point.band.1)),
         c.float(|r| Some(excess(r))),
-        c.float(|r| Some(r.m.acts.blocked)),
-        c.float(|r| Some(r.m.acts.limited)),
-        c.float(|r| Some(r.m.acts.challenged)),
-        c.float(|r| Some(r.m.acts.challenges_passed)),
-        c.float(|r| Some(r.m.stopped)),
-        c.float(|r| Some((excess(r) - r.m.stopped).max(0.0))),
+        c.float(|r| r.decided.then_some(r.m.acts.blocked)),
+        c.float(|r| r.decided.then_some(r.m.acts.limited)),
+        c.float(|r| r.decided.then_some(r.m.acts.challenged)),
+        c.float(|r| r.decided.then_some(r.m.acts.challenges_passed)),
+        c.float(|r| r.decided.then_some(r.m.stopped)),
+        c.float(|r| r.decided.then(|| (excess(r) - r.m.stopped).max(0.0))),
         c.float(|r| Some(r.m.acts.errors)),
     ];
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)

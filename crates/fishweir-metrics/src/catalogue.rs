@@ -78,6 +78,14 @@ pub enum Aggregate {
     PercentileOfValues,
 }
 
+/// What the data must carry for a value to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Decisions of defences: a source that carries none blocks nothing *known*.
+    Decisions,
+}
+
 /// Which way is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,6 +133,8 @@ pub struct Metric {
     pub expr_low: Option<String>,
     /// Upper end of the summed estimate.
     pub expr_high: Option<String>,
+    /// What the data must carry; without it the value is unknown, not 0.
+    pub needs: Option<Need>,
     /// Rows that count.
     pub filter: Option<String>,
     /// Rank of a percentile, 0 to 1.

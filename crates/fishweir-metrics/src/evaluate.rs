@@ -1,6 +1,6 @@
 //! Values of metrics for any period, with n, coverage, interval and maturity.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
@@ -9,12 +9,15 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimestampMicrosecon
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use fishweir_detect::wilson;
-use fishweir_pipeline::{Catalog, Grain, Interval, PipelineError, utc_microseconds};
+use fishweir_pipeline::{
+    Catalog, DAY_US, Grain, Interval, Model, PipelineError, time_literal, utc_microseconds,
+};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::catalogue::{Aggregate, Metric, MetricType};
+use crate::catalogue::{Aggregate, Metric, MetricType, Need};
 use crate::costs::Costs;
+use crate::coverage::Coverage;
 
 /// Periods to evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,14 +48,9 @@ impl Buckets {
     fn start_sql(self, column: &str) -> String {
         match self {
             Self::Each(grain, _) => format!("date_trunc('{}', {column})", grain.name()),
-            Self::Whole(span) => literal(span.from_us),
+            Self::Whole(span) => time_literal(span.from_us),
         }
     }
-}
-
-fn literal(us: i64) -> String {
-    let t = chrono::DateTime::from_timestamp_micros(us).unwrap_or_default();
-    format!("TIMESTAMP '{}'", t.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
 }
 
 /// One value of one metric.
@@ -88,12 +86,9 @@ pub struct Evaluator {
     costs: Costs,
     now_us: i64,
     raw_days: u32,
-    hours: BTreeMap<String, BTreeSet<i64>>,
+    coverage: Coverage,
     known: Mutex<HashMap<(String, Buckets, Option<String>), Vec<MetricValue>>>,
 }
-
-const HOUR_US: i64 = 3_600_000_000;
-const DAY_US: i64 = 24 * HOUR_US;
 
 #[derive(Clone, Debug, Default)]
 struct Found {
@@ -101,10 +96,14 @@ struct Found {
     low: Option<f64>,
     high: Option<f64>,
     n: f64,
+    /// Rows, and rows that know the number summed.
+    of: Option<f64>,
+    known: Option<f64>,
 }
 
 impl Evaluator {
-    /// Returns an evaluator over the tables as they stand now.
+    /// Returns an evaluator over the tables as they stand now; `labels` are the models whose tables
+    /// hold claims, which must be up to date for a value to count as known.
     ///
     /// # Errors
     /// A lake that cannot be read.
@@ -112,6 +111,7 @@ impl Evaluator {
         catalog: &Catalog,
         metrics: &[Metric],
         costs: Costs,
+        labels: &[Model],
         raw_days: u32,
         now_us: i64,
     ) -> Result<Self, PipelineError> {
@@ -122,22 +122,9 @@ impl Evaluator {
             }
         }
         let context = catalog.session().await?;
-        let mut hours: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
-        if tables.contains_key("certificates") {
-            let frame = context.sql("SELECT stream, time FROM certificates").await;
-            for batch in collect("certificates", frame).await? {
-                let stream = cast(batch.column(0), &DataType::Utf8).map_err(broken)?;
-                let time = batch.column(1).as_primitive::<TimestampMicrosecondType>();
-                for r in 0..batch.num_rows() {
-                    hours
-                        .entry(stream.as_string::<i32>().value(r).to_owned())
-                        .or_default()
-                        .insert(time.value(r));
-                }
-            }
-        }
+        let coverage = Coverage::load(catalog, &tables, labels, now_us).await?;
         let metrics = metrics.iter().map(|m| (m.name.clone(), m.clone())).collect();
-        Ok(Self { context, tables, metrics, costs, now_us, raw_days, hours, known: Mutex::default() })
+        Ok(Self { context, tables, metrics, costs, now_us, raw_days, coverage, known: Mutex::default() })
     }
 
     /// Returns the metrics by name.
@@ -149,8 +136,7 @@ impl Evaluator {
     /// Returns the first and the end of the last sealed hour of a stream.
     #[must_use]
     pub fn sealed_span(&self, stream: &str) -> Option<Interval> {
-        let hours = self.hours.get(stream)?;
-        Some(Interval::new(*hours.first()?, hours.last()? + HOUR_US))
+        self.coverage.span(stream)
     }
 
     /// Returns the values of a metric, one per period, or per period and member of `by`.
@@ -230,18 +216,14 @@ impl Evaluator {
         self.tables.contains_key(name)
     }
 
+    // A metric made of others knows no more than the one that knows least.
     fn coverage(&self, metric: &Metric, period: Interval) -> f64 {
-        let Some(hours) = self.hours.get(&metric.stream) else { return 0.0 };
-        let end = period.to_us.min(self.now_us);
-        let unit = if period.to_us - period.from_us <= DAY_US { HOUR_US } else { DAY_US };
-        let (mut all, mut sealed) = (0.0, 0.0);
-        let mut at = period.from_us;
-        while at < end {
-            all += 1.0;
-            sealed += f64::from(u8::from(hours.range(at..at + unit).next().is_some()));
-            at += unit;
+        let parts = metric.parts(&self.metrics);
+        if parts.is_empty() {
+            return self.coverage.share(metric, period, self.now_us);
         }
-        if all > 0.0 { sealed / all } else { 0.0 }
+        let parts = parts.iter().filter_map(|p| self.metrics.get(p));
+        parts.map(|p| self.coverage(p, period)).fold(1.0, f64::min)
     }
 
     fn blank(&self, metric: &Metric, period: Interval, label: Option<String>) -> MetricValue {
@@ -315,13 +297,18 @@ impl Evaluator {
             }
         };
         let n = metric.n.as_deref().unwrap_or("count(*)");
+        // A sum over rows of which some do not know their number is no sum.
+        let counted = match metric.agg {
+            Some(Aggregate::Sum) => format!("count({expr})"),
+            _ => "count(*)".to_owned(),
+        };
         let span = buckets.span();
         let label = by.map_or("CAST(NULL AS VARCHAR)".to_owned(), |b| format!("CAST({b} AS VARCHAR)"));
         let sql = format!(
-            "SELECT {} AS bucket, {label} AS label, CAST({value} AS DOUBLE) AS value, CAST({low} AS DOUBLE) AS low, CAST({high} AS DOUBLE) AS high, CAST({n} AS DOUBLE) AS n FROM {table} WHERE {time} >= {} AND {time} < {} AND ({}) GROUP BY 1, 2",
+            "SELECT {} AS bucket, {label} AS label, CAST({value} AS DOUBLE) AS value, CAST({low} AS DOUBLE) AS low, CAST({high} AS DOUBLE) AS high, CAST({n} AS DOUBLE) AS n, CAST(count(*) AS DOUBLE) AS of, CAST({counted} AS DOUBLE) AS known FROM {table} WHERE {time} >= {} AND {time} < {} AND ({}) GROUP BY 1, 2",
             buckets.start_sql(time),
-            literal(span.from_us),
-            literal(span.to_us),
+            time_literal(span.from_us),
+            time_literal(span.to_us),
             metric.filter.as_deref().unwrap_or("true"),
         );
         let found = self.query(metric, &sql).await?;
@@ -333,21 +320,22 @@ impl Evaluator {
         for period in buckets.periods() {
             let mut v = self.blank(metric, period, None);
             match found.get(&(period.from_us, None)) {
-                Some(f) if f.value.is_some() => fill(&mut v, f),
-                // Rows are there, but none knows the number: that is no zero.
-                Some(f) if f.n > 0.0 => {
-                    v.n = f.n;
-                    v.reason = Some("known for none of the observations in this period".to_owned());
-                }
-                _ if v.coverage == 0.0 => v.reason = Some("no sealed data in this period".to_owned()),
+                _ if self.undecided(metric, period).is_some() => v.reason = self.undecided(metric, period),
+                Some(f) if f.value.is_some() || f.n > 0.0 => fill(&mut v, f),
+                _ if v.coverage == 0.0 => v.reason = Some(no_data(metric)),
                 _ if additive => {
-                    fill(&mut v, &Found { value: Some(0.0), low: Some(0.0), high: Some(0.0), n: 0.0 })
+                    let zero = Some(0.0);
+                    fill(&mut v, &Found { value: zero, low: zero, high: zero, ..Found::default() });
                 }
                 _ => v.reason = Some("nothing to measure in this period".to_owned()),
             }
             out.push(v);
         }
         Ok(out)
+    }
+
+    fn undecided(&self, metric: &Metric, period: Interval) -> Option<String> {
+        if metric.needs == Some(Need::Decisions) { self.coverage.undecided(period) } else { None }
     }
 
     fn split(
@@ -362,9 +350,9 @@ impl Evaluator {
         for ((start, label), f) in found {
             let Some(period) = periods.get(&start) else { continue };
             let mut v = self.blank(metric, *period, Some(label.unwrap_or_else(|| "(none)".to_owned())));
-            fill(&mut v, &f);
-            if v.value.is_none() {
-                v.reason = Some("nothing to measure".to_owned());
+            match self.undecided(metric, *period) {
+                Some(reason) => v.reason = Some(reason),
+                None => fill(&mut v, &f),
             }
             out.push(v);
         }
@@ -386,8 +374,8 @@ impl Evaluator {
             buckets.start_sql(time),
             metric.expr_low.as_deref().unwrap_or(expr),
             metric.expr_high.as_deref().unwrap_or(expr),
-            literal(span.from_us),
-            literal(span.to_us),
+            time_literal(span.from_us),
+            time_literal(span.to_us),
             metric.filter.as_deref().unwrap_or("true"),
         );
         let found = self.query(metric, &sql).await?;
@@ -401,7 +389,7 @@ impl Evaluator {
                     v.label = label.clone();
                     fill(&mut v, f);
                 }
-                None if v.coverage == 0.0 => v.reason = Some("no sealed data in this period".to_owned()),
+                None if v.coverage == 0.0 => v.reason = Some(no_data(metric)),
                 None => v.reason = Some("nothing to rank in this period".to_owned()),
             }
             out.push(v);
@@ -560,7 +548,9 @@ impl Evaluator {
                     let a = batch.column(c).as_primitive::<Float64Type>();
                     a.is_valid(r).then(|| a.value(r)).filter(|v| v.is_finite())
                 };
-                let found = Found { value: f(2), low: f(3), high: f(4), n: f(5).unwrap_or(0.0) };
+                let all = batch.num_columns() > 6;
+                let (of, known) = if all { (f(6), f(7)) } else { (None, None) };
+                let found = Found { value: f(2), low: f(3), high: f(4), n: f(5).unwrap_or(0.0), of, known };
                 out.insert((bucket.value(r), label.is_valid(r).then(|| label.value(r).to_owned())), found);
             }
         }
@@ -569,10 +559,27 @@ impl Evaluator {
 }
 
 fn fill(v: &mut MetricValue, f: &Found) {
+    v.n = f.n;
+    let (of, known) = (f.of.unwrap_or(0.0), f.known.unwrap_or(0.0));
+    if known < of {
+        // What is known is a floor; what is not known may be anything above it.
+        v.low = f.low.or(f.value).filter(|low| *low >= 0.0);
+        v.reason = Some(format!("known for {known:.0} of {of:.0} observations in this period"));
+        return;
+    }
     v.value = f.value;
     v.low = f.low.or(f.value);
     v.high = f.high.or(f.value);
-    v.n = f.n;
+    if v.value.is_none() {
+        v.reason = Some("known for none of the observations in this period".to_owned());
+    }
+}
+
+fn no_data(metric: &Metric) -> String {
+    if metric.from.as_deref().is_some_and(|t| t.starts_with("dos_incident")) {
+        return "no sealed data in this period, or attacks were not looked for in it".to_owned();
+    }
+    "no sealed data in this period".to_owned()
 }
 
 fn failed(metric: &Metric, e: &datafusion::error::DataFusionError) -> PipelineError {
@@ -582,11 +589,11 @@ fn failed(metric: &Metric, e: &datafusion::error::DataFusionError) -> PipelineEr
     }
 }
 
-fn broken(e: arrow::error::ArrowError) -> PipelineError {
+pub(crate) fn broken(e: arrow::error::ArrowError) -> PipelineError {
     PipelineError::Query { what: "metric values".to_owned(), cause: e.to_string() }
 }
 
-async fn collect(
+pub(crate) async fn collect(
     what: &str,
     frame: Result<datafusion::prelude::DataFrame, datafusion::error::DataFusionError>,
 ) -> Result<Vec<RecordBatch>, PipelineError> {

@@ -6,13 +6,19 @@
 
 mod catalogue;
 mod costs;
+mod coverage;
 mod evaluate;
+mod restate;
 mod store;
 
-pub use catalogue::{Aggregate, Audience, Direction, LoadError, Metric, MetricType, load};
+pub use catalogue::{Aggregate, Audience, Direction, LoadError, Metric, MetricType, Need, load};
 pub use costs::Costs;
 pub use evaluate::{Buckets, Evaluator, MetricValue};
-pub use fishweir_pipeline::{Catalog, Grain, Interval, PeriodError, PipelineError, parse_period, parse_time};
+pub use fishweir_pipeline::{
+    Catalog, DAY_US, Grain, HOUR_US, Interval, PeriodError, PipelineError, parse_period, parse_time,
+    time_literal,
+};
+pub use restate::metric_restatement_table;
 pub use store::{MetricValues, metric_value_table};
 
 #[cfg(test)]

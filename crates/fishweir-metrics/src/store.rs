@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, MapBuilder, MapFieldNames, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
@@ -12,28 +13,31 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
-    utc_microseconds,
+    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
+    fingerprint, utc_microseconds,
 };
 
 use crate::catalogue::{Metric, MetricType};
 use crate::costs::Costs;
+use crate::coverage::owner;
 use crate::evaluate::{Buckets, Evaluator, MetricValue};
+use crate::restate::{RESTATEMENTS, metric_restatement_table, restated};
 
 /// Native model of `metric_values`.
 pub struct MetricValues {
     metrics: Vec<Metric>,
     costs: Costs,
+    labels: Vec<Model>,
     raw_days: u32,
 }
 
-const NAME: &str = "metric_values";
+pub(crate) const NAME: &str = "metric_values";
 
 /// Returns the table `metric_values`.
 ///
 /// # Shape
-/// One row per metric, grain and period that holds sealed data. `dims` is a JSON object (empty
-/// for the whole, `{"label": …}` for the winner of a ranking). `value` is null when it cannot be
+/// One row per metric, grain and period that holds sealed data. `dims` is a map of text to text
+/// (empty for the whole, `label` for the winner of a ranking). `value` is null when it cannot be
 /// known; `reason` then says why.
 #[must_use]
 pub fn metric_value_table() -> TableSpec {
@@ -44,7 +48,7 @@ pub fn metric_value_table() -> TableSpec {
         ("grain", text.clone()),
         ("metric", text.clone()),
         ("version", DataType::Int64),
-        ("dims", text.clone()),
+        ("dims", dims_type()),
         ("value", float.clone()),
         ("low", float.clone()),
         ("high", float.clone()),
@@ -64,11 +68,33 @@ pub fn metric_value_table() -> TableSpec {
     }
 }
 
+pub(crate) fn dims_type() -> DataType {
+    let entry = DataType::Struct(
+        vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)].into(),
+    );
+    DataType::Map(Arc::new(Field::new("key_value", entry, false)), false)
+}
+
+/// Returns one map per label: empty, or `label` with the winner of a ranking.
+pub(crate) fn dims<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Result<ArrayRef, PipelineError> {
+    let names =
+        MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
+    let mut out = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for label in labels {
+        if let Some(label) = label {
+            out.keys().append_value("label");
+            out.values().append_value(label);
+        }
+        out.append(true).map_err(failed)?;
+    }
+    Ok(Arc::new(out.finish()))
+}
+
 impl MetricValues {
-    /// Returns the model of a catalogue.
+    /// Returns the model of a catalogue; `labels` are the models whose tables hold claims.
     #[must_use]
-    pub fn new(metrics: Vec<Metric>, costs: Costs, raw_days: u32) -> Self {
-        Self { metrics, costs, raw_days }
+    pub fn new(metrics: Vec<Metric>, costs: Costs, labels: Vec<Model>, raw_days: u32) -> Self {
+        Self { metrics, costs, labels, raw_days }
     }
 
     fn sources(&self) -> Vec<String> {
@@ -80,22 +106,12 @@ impl MetricValues {
 
     // A changed definition, cost or catalogue makes every stored value stale.
     fn fingerprint(&self) -> i64 {
-        let mut h: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut eat = |text: &str| {
-            for b in text.bytes() {
-                h = (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        for m in &self.metrics {
-            eat(&serde_json::to_string(m).unwrap_or_default());
-        }
-        self.costs.all().iter().for_each(|(k, v)| eat(&format!("{k}{v:?}")));
-        i64::try_from(h >> 2).unwrap_or(1)
+        let mut parts: Vec<String> =
+            self.metrics.iter().map(|m| serde_json::to_string(m).unwrap_or_default()).collect();
+        parts.extend(self.costs.all().iter().map(|(k, v)| format!("{k}{v:?}")));
+        parts.push("values-2".to_owned());
+        fingerprint(parts.iter().map(String::as_str))
     }
-}
-
-fn owner(table: &str) -> &str {
-    if table.starts_with("dos_incident") { "dos_incidents" } else { table }
 }
 
 #[async_trait]
@@ -118,7 +134,7 @@ impl NativeModel for MetricValues {
     }
 
     fn tables(&self) -> Vec<TableSpec> {
-        vec![metric_value_table()]
+        vec![metric_value_table(), metric_restatement_table()]
     }
 
     async fn run(
@@ -128,7 +144,8 @@ impl NativeModel for MetricValues {
         now_us: i64,
     ) -> Result<NativeOutput, PipelineError> {
         let evaluator =
-            Evaluator::new(catalog, &self.metrics, self.costs.clone(), self.raw_days, now_us).await?;
+            Evaluator::new(catalog, &self.metrics, self.costs.clone(), &self.labels, self.raw_days, now_us)
+                .await?;
         let mut rows: Vec<(&Metric, Grain, MetricValue)> = Vec::new();
         for metric in &self.metrics {
             for grain in &metric.grains {
@@ -151,13 +168,13 @@ impl NativeModel for MetricValues {
         let fresh: BTreeSet<(String, &str, i64)> =
             rows.iter().map(|(m, g, v)| (m.name.clone(), g.name(), v.period.from_us)).collect();
         let names: BTreeSet<&str> = self.metrics.iter().map(|m| m.name.as_str()).collect();
+        let restated = restated(catalog, wide, &rows, now_us).await?;
         let mut batches = vec![batch(&rows, now_us)?];
         batches.extend(kept(catalog, wide, &fresh, &names).await?);
-        Ok(NativeOutput { range: Some(wide), tables: BTreeMap::from([(NAME.to_owned(), batches)]) })
+        let tables = [(NAME.to_owned(), batches), (RESTATEMENTS.to_owned(), restated)];
+        Ok(NativeOutput { range: Some(wide), tables: BTreeMap::from(tables) })
     }
 }
-
-const DAY_US: i64 = 86_400_000_000;
 
 // Stored values of other periods stay; values of metrics that no longer exist go.
 async fn kept(
@@ -190,7 +207,7 @@ async fn kept(
     Ok(out)
 }
 
-fn failed(e: arrow::error::ArrowError) -> PipelineError {
+pub(crate) fn failed(e: arrow::error::ArrowError) -> PipelineError {
     PipelineError::Native { model: NAME.to_owned(), cause: e.to_string() }
 }
 
@@ -205,17 +222,13 @@ fn batch(rows: &[(&Metric, Grain, MetricValue)], now_us: i64) -> Result<RecordBa
     let float = |f: &dyn Fn(&MetricValue) -> Option<f64>| -> ArrayRef {
         Arc::new(rows.iter().map(|r| f(&r.2)).collect::<Float64Array>())
     };
-    let dims = |v: &MetricValue| match &v.label {
-        None => "{}".to_owned(),
-        Some(l) => serde_json::json!({ "label": l }).to_string(),
-    };
     let columns = vec![
         time(&|v| v.period.from_us),
         time(&|v| v.period.to_us),
         text(&|r| Some(r.1.name().to_owned())),
         text(&|r| Some(r.0.name.clone())),
         Arc::new(rows.iter().map(|r| r.0.version).collect::<Int64Array>()),
-        text(&|r| Some(dims(&r.2))),
+        dims(rows.iter().map(|r| r.2.label.as_deref()))?,
         float(&|v| v.value),
         float(&|v| v.low),
         float(&|v| v.high),

@@ -354,4 +354,27 @@ mod tests {
         b.set(i(0, 100), 3);
         assert!(a.newer_than(&b).is_empty());
     }
+    mod laws {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            // Whatever the order of marks, the spans say for every instant what the last mark over
+            // it said.
+            #[test]
+            fn the_last_mark_over_an_instant_counts(marks in prop::collection::vec((0i64..60, 1i64..20), 1..20)) {
+                let mut spans = Spans::default();
+                for (seq, (from, length)) in (1..).zip(&marks) {
+                    spans.set(Interval::new(*from, from + length), seq);
+                }
+                for at in 0..80 {
+                    let told = spans.0.iter().find(|(i, _)| i.contains(at)).map(|(_, s)| *s);
+                    let last = (1..).zip(&marks).filter(|(_, (f, n))| Interval::new(*f, f + n).contains(at));
+                    prop_assert_eq!(told, last.map(|(s, _)| s).last());
+                }
+                prop_assert!(spans.0.windows(2).all(|w| w[0].0.to_us <= w[1].0.from_us));
+            }
+        }
+    }
 }

@@ -17,9 +17,9 @@ pub use book::Book;
 pub use catalog::Catalog;
 pub use certificate::{Certificate, RawCounts, certificate_table};
 pub use error::PipelineError;
-pub use fishweir_events::{Grain, Interval, PeriodError, Stream, parse_period, parse_time, utc_microseconds};
-pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention};
+pub use fishweir_events::{
+    DAY_US, Grain, HOUR_US, Interval, MINUTE_US, PeriodError, Stream, parse_period, parse_time, time_literal,
+    utc_microseconds,
+};
+pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention, fingerprint};
 pub use run::{FindingRow, RunEvent, RunOptions, RunProgress, RunSummary, Runner, finding_table};
-
-#[cfg(test)]
-mod tests;

@@ -169,3 +169,15 @@ pub trait NativeModel: Send + Sync {
         now_us: i64,
     ) -> Result<NativeOutput, PipelineError>;
 }
+/// Returns a positive number that changes whenever a part changes; the version of models that
+/// follow from configuration or from other files.
+#[must_use]
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&part.len().to_le_bytes()).update(part.as_bytes());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_le_bytes(first) & i64::MAX
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fishweir_events::{Interval, Stream};
+use fishweir_events::{DAY_US, Interval, Stream};
 use fishweir_lake::{LakeError, Table};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -61,8 +61,6 @@ pub struct Applied {
     /// Bytes of files removed.
     pub bytes: i64,
 }
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Finishes deletions that a crash interrupted: an hour marked `deleting` is `deleted` when its
 /// raw rows are gone and `sealed` when they all still live.

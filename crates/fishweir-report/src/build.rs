@@ -1,7 +1,8 @@
 //! What a report says.
 
 use fishweir_metrics::{
-    Audience, Buckets, Direction, Evaluator, Grain, Interval, MetricType, MetricValue, PipelineError,
+    Audience, Buckets, DAY_US, Direction, Evaluator, Grain, Interval, MetricType, MetricValue, PipelineError,
+    time_literal,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -104,7 +105,6 @@ const EXECUTIVE: &[&str] = &[
 ];
 const INCIDENTS_MAX: usize = 25;
 const MINUTES_MAX: usize = 12;
-const HOUR_US: i64 = 3_600_000_000;
 
 /// Returns the report of a request.
 ///
@@ -186,7 +186,7 @@ async fn card(evaluator: &Evaluator, name: &str, request: &ReportRequest) -> Res
 }
 
 fn trend_grain(period: Interval) -> Grain {
-    let days = (period.to_us - period.from_us) / (24 * HOUR_US);
+    let days = (period.to_us - period.from_us) / DAY_US;
     match days {
         ..=3 => Grain::Hour,
         4..=92 => Grain::Day,
@@ -216,6 +216,11 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
                 "No attack was seen in the {} of {} that holds data; of the rest nothing is known.",
                 amount(c.value.coverage, "share"),
                 request.period_name
+            ),
+            Some(0.0) if c.value.high.is_some_and(|h| h > 0.0) => format!(
+                "No surge in {} was labelled an attack, but {} could not be classified and may have been one.",
+                request.period_name,
+                amount(c.value.high.unwrap_or(0.0), "surges")
             ),
             Some(0.0) => format!("No attack was seen in {}.", request.period_name),
             Some(n) => format!(
@@ -267,10 +272,6 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     out
 }
 
-fn literal(us: i64) -> String {
-    format!("TIMESTAMP '{}'", time(us, "%Y-%m-%dT%H:%M:%S%.6fZ"))
-}
-
 async fn incidents(
     evaluator: &Evaluator,
     period: Interval,
@@ -283,8 +284,8 @@ async fn incidents(
     let rows = evaluator
         .rows(&format!(
             "SELECT * FROM dos_incidents WHERE start >= {} AND start < {} AND {kind} ORDER BY excess_requests DESC LIMIT {INCIDENTS_MAX}",
-            literal(period.from_us),
-            literal(period.to_us)
+            time_literal(period.from_us),
+            time_literal(period.to_us)
         ))
         .await?;
     let mut out = Vec::new();
@@ -342,8 +343,8 @@ async fn caveats(
     if evaluator.has_table("dos_incidents") {
         let span = format!(
             "start >= {} AND start < {}",
-            literal(request.period.from_us),
-            literal(request.period.to_us)
+            time_literal(request.period.from_us),
+            time_literal(request.period.to_us)
         );
         let rows = evaluator
             .rows(&format!("SELECT count(*) FILTER (WHERE history_weeks < 1) AS young, count(*) FILTER (WHERE kind = 'unknown') AS unknown FROM dos_incidents WHERE {span}"))
@@ -356,8 +357,15 @@ async fn caveats(
             out.push(format!("{} surges could not be classified, because the raw rows were gone or carry no accounts; they are not counted as attacks.", n("unknown")));
         }
     }
+    let first = evaluator.sealed_span("requests").map(|s| s.from_us);
+    if let Some(first) = first
+        && first <= request.previous.to_us
+        && first > request.previous.from_us - 7 * DAY_US
+    {
+        out.push(format!("The comparison period lies in the first days of the data ({}), when the detector had little history: attacks may be missing from it, so a rise may be no rise.", time(first, "%Y-%m-%d")));
+    }
     if let Some(span) = evaluator.sealed_span("requests")
-        && span.from_us > request.period.from_us - 7 * 24 * HOUR_US
+        && span.from_us > request.period.from_us - 7 * DAY_US
         && span.from_us < request.period.to_us
     {
         out.push(format!("Data begins on {}: during the first week the detector has no weekly profile and sees only strong surges.", time(span.from_us, "%Y-%m-%d")));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use fishweir_detect::DetectorConfig;
 use fishweir_engine::{Engine, EngineConfig};
-use fishweir_events::{KeyRing, NetworkTable, Pseudonyms, RouteRule, RouteRules, Stream, parse_time};
+use fishweir_events::{DAY_US, KeyRing, NetworkTable, Pseudonyms, RouteRule, RouteRules, Stream, parse_time};
 use fishweir_ingest::{IngestConfig, Source, file_table, raw_table, reject_table};
 use fishweir_lake::{Lake, storage_options_from};
 use fishweir_metrics::Costs;
@@ -117,7 +117,6 @@ pub(crate) struct Project {
 
 const CONFIG: &str = "fishweir.toml";
 const KEYS: &str = "keys/pseudonyms.toml";
-const DAY_US: i64 = 86_400_000_000;
 
 const STARTER: &str = include_str!("starter.toml");
 
@@ -267,16 +266,21 @@ impl Project {
         Ok(fishweir_metrics::load(&texts)?)
     }
 
+    fn labels(&self) -> Vec<Arc<dyn NativeModel>> {
+        vec![Arc::new(fishweir_labels::DosIncidents::new(self.config.detector.clone()))]
+    }
+
+    /// The models whose tables hold claims.
+    pub(crate) fn label_models(&self) -> Vec<Model> {
+        self.labels().iter().map(|n| n.model()).collect()
+    }
+
     pub(crate) fn runner(&self) -> Result<Runner> {
         let metrics = self.metrics()?;
-        let natives: Vec<Arc<dyn NativeModel>> = vec![
-            Arc::new(fishweir_labels::DosIncidents::new(self.config.detector.clone())),
-            Arc::new(fishweir_metrics::MetricValues::new(
-                metrics,
-                self.config.costs.clone(),
-                self.config.retention.raw_days,
-            )),
-        ];
+        let mut natives = self.labels();
+        let labels = self.label_models();
+        let (costs, raw_days) = (self.config.costs.clone(), self.config.retention.raw_days);
+        natives.push(Arc::new(fishweir_metrics::MetricValues::new(metrics, costs, labels, raw_days)));
         let streams = Stream::ALL.into_iter().map(raw_table).collect();
         Ok(Runner::new(self.catalog()?, self.models()?, natives, streams))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use fishweir_events::parse_time;
+use fishweir_events::{DAY_US, parse_time};
 use fishweir_report::{html, markdown};
 use fishweir_sim::{EventFiles, SimConfig};
 
@@ -15,7 +15,6 @@ use crate::output::say;
 use crate::project::Project;
 
 const START: &str = "2026-10-01";
-const DAY_US: i64 = 86_400_000_000;
 const ACCOUNTS: u32 = 20_000;
 
 pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {

@@ -1,7 +1,7 @@
 //! `fishweir incidents`
 
 use anyhow::{Result, bail};
-use fishweir_metrics::parse_time;
+use fishweir_metrics::{parse_time, time_literal};
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, IncidentArgs};
@@ -18,15 +18,11 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
         return one(&evaluator, id, args.format).await;
     }
     let mut filters = Vec::new();
-    let literal = |us: i64| {
-        let t = chrono::DateTime::from_timestamp_micros(us).unwrap_or_default();
-        format!("TIMESTAMP '{}'", t.format("%Y-%m-%dT%H:%M:%SZ"))
-    };
     if let Some(from) = &args.from {
-        filters.push(format!("start >= {}", literal(parse_time(from)?)));
+        filters.push(format!("start >= {}", time_literal(parse_time(from)?)));
     }
     if let Some(to) = &args.to {
-        filters.push(format!("start < {}", literal(parse_time(to)?)));
+        filters.push(format!("start < {}", time_literal(parse_time(to)?)));
     }
     if !args.all {
         filters.push("kind = 'attack'".to_owned());

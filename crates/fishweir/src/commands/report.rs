@@ -22,8 +22,9 @@ pub(crate) async fn evaluator(project: &Project) -> Result<Evaluator> {
     project.ensure_tables().await?;
     let metrics = project.metrics()?;
     let days = project.config.retention.raw_days;
-    Ok(Evaluator::new(&project.catalog()?, &metrics, project.config.costs.clone(), days, project.now_us)
-        .await?)
+    let (catalog, labels) = (project.catalog()?, project.label_models());
+    let costs = project.config.costs.clone();
+    Ok(Evaluator::new(&catalog, &metrics, costs, &labels, days, project.now_us).await?)
 }
 
 pub(crate) async fn make(project: &Project, reader: Reader, period: Option<&str>) -> Result<Report> {

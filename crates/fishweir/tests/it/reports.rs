@@ -1,6 +1,6 @@
 //! Simulated events, incidents and reports.
 
-use crate::project::Project;
+use crate::project::{Project, log_lines};
 
 fn world(p: &Project, days: &str, accounts: &str) {
     let out = p.path("world");
@@ -75,4 +75,69 @@ fn no_data_is_unknown_and_never_zero() {
     }
     let text = p.ok(&["report", "--for", "executive", "--period", "2026-09"]);
     assert!(text.contains("unknown") && !text.contains("No attack was seen"), "{text}");
+}
+
+#[test]
+fn a_source_without_decisions_blocks_an_unknown_number_not_none() {
+    let p = Project::new();
+    let a = p.write("a.log", log_lines(5, 0, 1000, 60));
+    p.ingest("access-log", &[&a]);
+    p.ok(&["run"]);
+    let json = p.json(&["report", "--for", "engineer", "--period", "2026-10", "--format", "json"]);
+    let cards = json["cards"].as_array().unwrap();
+    let card = |name: &str| cards.iter().find(|c| c["metric"] == name).unwrap_or_else(|| panic!("{name}"));
+    assert_eq!(card("requests")["value"]["value"], 1000.0);
+    assert_eq!(card("dos_incidents_count")["value"]["value"], 0.0);
+    for name in ["blocked_requests", "challenged_requests", "dos_unmitigated", "dos_good_blocked_share"] {
+        let value = &card(name)["value"];
+        assert!(value["value"].is_null(), "{name}: {value}");
+        assert!(value["reason"].as_str().unwrap().contains("no defence decision"), "{value}");
+    }
+}
+
+#[test]
+fn attacks_are_unknown_where_they_were_not_looked_for() {
+    let p = Project::new();
+    let a = p.write("a.log", log_lines(5, 0, 1000, 60));
+    p.ingest("access-log", &[&a]);
+    // Sealed, but detection never ran.
+    p.ok(&["run"]);
+    std::fs::remove_dir_all(p.path("lake/dos_incidents")).unwrap();
+    let b = p.write("b.log", log_lines(6, 0, 60, 60));
+    p.ingest("access-log", &[&b]);
+    p.ok(&["backfill", "request_minutes", "--from", "2026-10-06", "--to", "2026-10-07"]);
+    let executive = ["report", "--for", "executive", "--period", "2026-10-06", "--format", "json"];
+    let json = p.json(&executive);
+    let count =
+        json["cards"].as_array().unwrap().iter().find(|c| c["metric"] == "dos_incidents_count").unwrap();
+    assert!(count["value"]["value"].is_null(), "{count}");
+    p.ok(&["run"]);
+    let json = p.json(&executive);
+    let count =
+        json["cards"].as_array().unwrap().iter().find(|c| c["metric"] == "dos_incidents_count").unwrap();
+    assert_eq!(count["value"]["value"], 0.0, "{count}");
+}
+
+#[test]
+fn a_value_that_changes_after_its_period_is_restated() {
+    let p = Project::new();
+    let a = p.write("a.log", log_lines(5, 0, 1000, 60));
+    p.ingest("access-log", &[&a]);
+    p.ok(&["run"]);
+    assert_eq!(p.one("SELECT count(*) FROM metric_restatements"), 0);
+    let b = p.write("b.log", log_lines(5, 1000, 100, 7));
+    p.ingest("access-log", &[&b]);
+    p.ok(&["run"]);
+    let of = "FROM metric_restatements WHERE metric = 'requests' AND grain = 'day'";
+    let rows = p.sql(&format!("SELECT value_before, value_after, reason {of}"));
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    assert_eq!(
+        (rows[0]["value_before"].as_f64(), rows[0]["value_after"].as_f64()),
+        (Some(1000.0), Some(1100.0))
+    );
+    p.ok(&["run"]);
+    assert_eq!(p.sql(&format!("SELECT value_before, value_after, reason {of}")), rows, "told once");
+    let top =
+        p.sql("SELECT dims['label'] AS label, value FROM metric_values WHERE metric = 'requests' LIMIT 1");
+    assert!(top[0]["label"].is_null(), "{top}");
 }

@@ -93,3 +93,20 @@ fn a_new_model_version_recomputes_what_it_can() {
     p.ok(&["run"]);
     assert_eq!(totals(&p, "request_days"), (500, before * 2));
 }
+
+#[test]
+fn hours_whose_rows_vanish_are_reported_and_keep_their_sealed_numbers() {
+    let p = Project::new();
+    let a = p.write("a.log", log_lines(5, 0, 1000, 60));
+    p.ingest("access-log", &[&a]);
+    p.ok(&["run"]);
+    // Somebody empties the raw table behind our back.
+    std::fs::remove_dir_all(p.path("lake/requests")).unwrap();
+    let b = p.write("b.log", log_lines(6, 0, 60, 60));
+    p.ingest("access-log", &[&b]);
+    p.ok(&["run"]);
+    assert_eq!(totals(&p, "request_days").0, 1060);
+    assert_eq!(totals(&p, "request_hours").0, 1060);
+    let lost = p.one("SELECT count(*) FROM findings WHERE kind = 'vanished'");
+    assert_eq!(lost, 17, "1000 minutes touch 17 hours");
+}

@@ -1,0 +1,97 @@
+//! Which hours a value may rest on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use fishweir_pipeline::{Book, Catalog, DAY_US, Grain, HOUR_US, Interval, Model, PipelineError};
+
+use crate::catalogue::Metric;
+use crate::evaluate::{broken, collect};
+
+/// Hours that are sealed, hours that are labelled, and since when defences are known to decide.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    sealed: BTreeMap<String, BTreeSet<i64>>,
+    /// Spans in which a label is due or was never made, by the model that writes it.
+    unlabelled: BTreeMap<String, Vec<Interval>>,
+    first_decision_us: Option<i64>,
+}
+
+/// Returns the model that writes a table.
+pub(crate) fn owner(table: &str) -> &str {
+    if table.starts_with("dos_incident") { "dos_incidents" } else { table }
+}
+
+impl Coverage {
+    /// Returns what the lake knows now; `labels` are the models whose rows are claims.
+    pub(crate) async fn load(
+        catalog: &Catalog,
+        tables: &BTreeMap<String, Option<String>>,
+        labels: &[Model],
+        now_us: i64,
+    ) -> Result<Self, PipelineError> {
+        let mut out = Self::default();
+        let context = catalog.session().await?;
+        if tables.contains_key("certificates") {
+            let frame = context.sql("SELECT stream, time FROM certificates").await;
+            for batch in collect("certificates", frame).await? {
+                let stream = cast(batch.column(0), &DataType::Utf8).map_err(broken)?;
+                let time = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+                for r in 0..batch.num_rows() {
+                    let hours = out.sealed.entry(stream.as_string::<i32>().value(r).to_owned()).or_default();
+                    hours.insert(time.value(r));
+                }
+            }
+        }
+        if tables.contains_key("decision_hours") {
+            let frame = context.sql("SELECT min(hour) FROM decision_hours").await;
+            for batch in collect("decision_hours", frame).await? {
+                let time = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+                out.first_decision_us = time.iter().flatten().next().or(out.first_decision_us);
+            }
+        }
+        let book = Book::load(catalog.lake()).await?;
+        for model in labels {
+            let due = book.stale(&model.name, model.version, &model.inputs, Grain::Hour, now_us + DAY_US);
+            out.unlabelled.insert(model.name.clone(), due);
+        }
+        Ok(out)
+    }
+
+    /// Returns the first and the end of the last sealed hour of a stream.
+    pub(crate) fn span(&self, stream: &str) -> Option<Interval> {
+        let hours = self.sealed.get(stream)?;
+        Some(Interval::new(*hours.first()?, hours.last()? + HOUR_US))
+    }
+
+    /// Returns the share of a period that holds what the metric's own table needs: sealed hours
+    /// and, where the table is a label, labels that are up to date.
+    pub(crate) fn share(&self, metric: &Metric, period: Interval, now_us: i64) -> f64 {
+        let Some(hours) = self.sealed.get(&metric.stream) else { return 0.0 };
+        let none = Vec::new();
+        let missing = metric.from.as_deref().and_then(|t| self.unlabelled.get(owner(t))).unwrap_or(&none);
+        let end = period.to_us.min(now_us);
+        let unit = if period.to_us - period.from_us <= DAY_US { HOUR_US } else { DAY_US };
+        let (mut all, mut known) = (0.0, 0.0);
+        let mut at = period.from_us;
+        while at < end {
+            let slot = Interval::new(at, at + unit);
+            let whole = hours.range(slot.from_us..slot.to_us).next().is_some()
+                && !missing.iter().any(|m| m.overlaps(slot));
+            all += 1.0;
+            known += f64::from(u8::from(whole));
+            at += unit;
+        }
+        if all > 0.0 { known / all } else { 0.0 }
+    }
+
+    /// Returns why a metric that needs decisions cannot be known; `None` when it can.
+    pub(crate) fn undecided(&self, period: Interval) -> Option<String> {
+        match self.first_decision_us {
+            Some(first) if first < period.to_us => None,
+            _ => Some("no defence decision is recorded up to the end of this period".to_owned()),
+        }
+    }
+}
