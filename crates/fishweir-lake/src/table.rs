@@ -1,5 +1,6 @@
 //! One Delta table: how rows enter, are replaced and leave.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray};
@@ -447,6 +448,31 @@ impl Table {
         let mut swept = 0;
         for path in dead {
             if self.store().delete(&Path::from(path.as_str())).await.is_ok() {
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Removes data files that no log entry ever named and that were last written before
+    /// `before_us`: what a writer left that died between writing and committing. Returns how many.
+    ///
+    /// A writer at work has such files too, so `before_us` must lie further back than any write
+    /// takes.
+    ///
+    /// # Errors
+    /// A log or a folder that cannot be read.
+    pub async fn sweep_orphans(&self, before_us: i64) -> Result<usize, LakeError> {
+        let live: HashSet<String> = self.files()?.into_iter().map(|f| f.path).collect();
+        let store = self.store();
+        let listed: Vec<_> =
+            store.list(None).try_collect().await.map_err(LakeError::store(&self.name, "(listing)"))?;
+        let mut swept = 0;
+        for file in listed {
+            let path = file.location.as_ref();
+            let dead = path.ends_with(".parquet") && !path.starts_with("_delta_log") && !live.contains(path);
+            if dead && file.last_modified.timestamp_micros() < before_us {
+                store.delete(&file.location).await.map_err(LakeError::store(&self.name, path))?;
                 swept += 1;
             }
         }

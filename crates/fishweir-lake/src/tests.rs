@@ -137,3 +137,17 @@ async fn writers_that_race_lose_nothing() {
     let want: Vec<i64> = (0..3).flat_map(|w| (0..8).map(move |i| w * 1000 + i)).chain(5000..5003).collect();
     assert_eq!(times(&mut t).await, want);
 }
+
+#[tokio::test]
+async fn files_nobody_committed_go_when_they_are_old() {
+    let (dir, lake) = lake();
+    let mut t = lake.table(&spec()).await.unwrap();
+    t.append(&[batch(0..10)], &at("a", 1)).await.unwrap();
+    let orphan = dir.path().join("t/part-of-a-dead-writer.zstd.parquet");
+    std::fs::write(&orphan, b"half a file").unwrap();
+    assert_eq!(t.sweep_orphans(0).await.unwrap(), 0, "younger than the grace");
+    assert!(orphan.exists());
+    assert_eq!(t.sweep_orphans(i64::MAX).await.unwrap(), 1);
+    assert!(!orphan.exists());
+    assert_eq!(times(&mut t).await, (0..10).collect::<Vec<_>>());
+}

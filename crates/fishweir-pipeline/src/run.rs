@@ -34,6 +34,8 @@ pub struct RunOptions {
     pub batch_rows: i64,
     /// Only these models and what they read; empty means all.
     pub only: Vec<String>,
+    /// Compute the models of `only` again for this span, due or not.
+    pub again: Option<Interval>,
 }
 
 /// What a run did with one model.
@@ -351,8 +353,12 @@ impl Runner {
     ) -> Result<(), PipelineError> {
         let mut jobs = Vec::new();
         for model in level {
-            let due =
+            let mut due =
                 state.book.stale(&model.name, model.version, &model.inputs, model.interval, options.until_us);
+            if let Some(again) = options.again.filter(|_| options.only.contains(&model.name)) {
+                due.push(again.align(model.interval));
+                due = Interval::coalesce(due);
+            }
             let (steps, expired) = self.steps(model, state, &due, options).await?;
             progress.plan(&model.name, steps.len());
             if due.is_empty() {

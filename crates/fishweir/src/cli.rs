@@ -46,12 +46,11 @@ pub(crate) enum Command {
     /// Seal, roll up, detect, label, measure: whatever is due
     #[command(after_help = "Examples:\n  fishweir run\n  fishweir run --until 2026-10-01")]
     Run(RunArgs),
-    /// Compute one model and what it needs
-    #[command(after_help = "Example:\n  fishweir backfill request_days")]
-    Backfill {
-        /// Model
-        model: String,
-    },
+    /// Compute one model or metric and what it needs
+    #[command(
+        after_help = "Examples:\n  fishweir backfill request_days\n  fishweir backfill dos_incidents --from 2026-09-01 --to 2026-10-01\n\nWithout --from only what is due is computed. Intervals whose input is deleted stay as they are."
+    )]
+    Backfill(BackfillArgs),
     /// Print a report for one kind of reader
     #[command(
         after_help = "Examples:\n  fishweir report --for executive --period 2026-10\n  fishweir report --for engineer --period 2026-W40 --format html > week.html"
@@ -81,7 +80,7 @@ pub(crate) enum Command {
     /// Say what may be deleted and why; --apply deletes it
     #[command(after_help = "Examples:\n  fishweir retention\n  fishweir retention --apply")]
     Retention(RetentionArgs),
-    /// Merge small files of every table
+    /// Merge small files of every table and remove what interrupted writes left a day ago or earlier
     Compact,
     /// Write events of a simulated service, with the truth beside them
     #[command(after_help = "Example:\n  fishweir simulate --out ./world --seed 7 --days 14")]
@@ -126,6 +125,19 @@ pub(crate) struct IngestArgs {
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackfillArgs {
+    /// Model or metric
+    #[arg(value_name = "MODEL|METRIC")]
+    pub(crate) name: String,
+    /// Compute again from here, due or not
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Compute again up to here; default now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -30,7 +30,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Ingest(args) => ingest::run(&open()?, &args, cli.quiet).await,
         Command::Sources { name } => sources::run(&open()?, name.as_deref()),
         Command::Run(args) => run::run(&open()?, &args, cli.quiet).await,
-        Command::Backfill { model } => run::backfill(&open()?, &model, cli.quiet).await,
+        Command::Backfill(args) => run::backfill(&open()?, &args, cli.quiet).await,
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
         Command::Metric(args) => metric::run(&open()?, &args).await,

@@ -1,11 +1,14 @@
 //! `fishweir compact`
 
 use anyhow::Result;
+use chrono::{TimeDelta, Utc};
 
 use crate::output::say;
 use crate::project::Project;
 
 const SMALL_BYTES: i64 = 32 << 20;
+/// Longer than any write takes.
+const ORPHAN_HOURS: i64 = 24;
 
 pub(crate) async fn run(project: &Project) -> Result<u8> {
     let _lock = project.lock()?;
@@ -15,6 +18,12 @@ pub(crate) async fn run(project: &Project) -> Result<u8> {
         let change = table.compact(SMALL_BYTES).await?;
         if change.files_removed > 0 {
             say(&format!("{name}: {} small files merged, {} rows", change.files_removed, change.rows_added))?;
+        }
+        // WHY: the clock of the machine, not `--now`: files carry real times of writing.
+        let grace = Utc::now() - TimeDelta::hours(ORPHAN_HOURS);
+        let swept = table.sweep_orphans(grace.timestamp_micros()).await?;
+        if swept > 0 {
+            say(&format!("{name}: {swept} files of interrupted writes removed"))?;
         }
     }
     Ok(0)

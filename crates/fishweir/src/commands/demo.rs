@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     }
     eprintln!("    {rows} events accepted");
     eprintln!("3/5 sealing, rolling up, detecting, measuring");
-    let summary = runs::compute(&project, now_us, Vec::new(), quiet).await?;
+    let summary = runs::compute(&project, now_us, Vec::new(), None, quiet).await?;
     eprintln!("    {} hours sealed", summary.hours_sealed);
     eprintln!(
         "4/5 deleting raw rows that are certified and older than {} days",

@@ -1,9 +1,9 @@
 //! `fishweir run` and `fishweir backfill`
 
 use anyhow::{Context as _, Result, bail};
-use fishweir_pipeline::{RunOptions, RunSummary};
+use fishweir_pipeline::{Interval, RunOptions, RunSummary};
 
-use crate::cli::{Format, RunArgs};
+use crate::cli::{BackfillArgs, Format, RunArgs};
 use crate::output::{print_json, say};
 use crate::progress::RunBars;
 use crate::project::Project;
@@ -13,7 +13,7 @@ pub(crate) async fn run(project: &Project, args: &RunArgs, quiet: bool) -> Resul
         Some(text) => fishweir_events::parse_time(text).context("--until")?,
         None => project.now_us,
     };
-    let summary = compute(project, until_us, Vec::new(), quiet || args.format == Format::Json).await?;
+    let summary = compute(project, until_us, Vec::new(), None, quiet || args.format == Format::Json).await?;
     match args.format {
         Format::Json => print_json(&summary)?,
         Format::Text | Format::Csv => print_text(&summary)?,
@@ -21,13 +21,30 @@ pub(crate) async fn run(project: &Project, args: &RunArgs, quiet: bool) -> Resul
     Ok(0)
 }
 
-pub(crate) async fn backfill(project: &Project, model: &str, quiet: bool) -> Result<u8> {
+pub(crate) async fn backfill(project: &Project, args: &BackfillArgs, quiet: bool) -> Result<u8> {
     let runner = project.runner()?;
+    let is_metric = project.metrics()?.iter().any(|m| m.name == args.name);
+    let model = if is_metric { "metric_values" } else { args.name.as_str() };
     if !runner.models().iter().any(|m| m.name == model) {
         let known: Vec<&str> = runner.models().iter().map(|m| m.name.as_str()).collect();
-        bail!("no model is called `{model}`\nhint: models are {}", known.join(", "));
+        bail!(
+            "no model or metric is called `{model}`\nhint: models are {}; `fishweir metrics` lists the metrics",
+            known.join(", ")
+        );
     }
-    let summary = compute(project, project.now_us, vec![model.to_owned()], quiet).await?;
+    let time = |text: &Option<String>, what: &'static str| match text {
+        Some(t) => fishweir_events::parse_time(t).context(what).map(Some),
+        None => Ok(None),
+    };
+    let again = match (time(&args.from, "--from")?, time(&args.to, "--to")?) {
+        (None, None) => None,
+        (Some(from), to) => Some(Interval::new(from, to.unwrap_or(project.now_us))),
+        (None, Some(_)) => bail!("--to needs --from"),
+    };
+    if again.is_some_and(Interval::is_empty) {
+        bail!("--from must lie before --to");
+    }
+    let summary = compute(project, project.now_us, vec![model.to_owned()], again, quiet).await?;
     print_text(&summary)?;
     Ok(0)
 }
@@ -36,6 +53,7 @@ pub(crate) async fn compute(
     project: &Project,
     until_us: i64,
     only: Vec<String>,
+    again: Option<Interval>,
     quiet: bool,
 ) -> Result<RunSummary> {
     let _lock = project.lock()?;
@@ -46,6 +64,7 @@ pub(crate) async fn compute(
         parallel: project.config.run.parallel,
         batch_rows: project.config.run.batch_rows,
         only,
+        again,
     };
     Ok(project.runner()?.run(&options, &RunBars::new(quiet)).await?)
 }

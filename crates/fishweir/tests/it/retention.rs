@@ -92,6 +92,11 @@ fn a_new_model_version_recomputes_what_it_can() {
     let before = totals(&p, "request_hours").1;
     p.ok(&["run"]);
     assert_eq!(totals(&p, "request_days"), (500, before * 2));
+    // Computing a span again, due or not, changes nothing.
+    for name in ["request_minutes", "request_days", "requests"] {
+        p.ok(&["backfill", name, "--from", "2026-10-05", "--to", "2026-10-06"]);
+        assert_eq!(totals(&p, "request_days"), (500, before * 2), "{name}");
+    }
 }
 
 #[test]
