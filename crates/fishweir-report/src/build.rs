@@ -132,7 +132,7 @@ pub async fn build(evaluator: &Evaluator, request: &ReportRequest) -> Result<Rep
         period: request.period,
         period_name: request.period_name.clone(),
         generated_at: time(request.now_us, "%Y-%m-%d %H:%M UTC"),
-        summary: summary(&cards, request),
+        summary: summary(&cards, request).into_iter().chain(young_comparison(evaluator, request)).collect(),
         cards,
         incidents,
         caveats,
@@ -272,6 +272,18 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     out
 }
 
+// A rise over a time in which the detector could hardly see is no rise.
+fn young_comparison(evaluator: &Evaluator, request: &ReportRequest) -> Option<String> {
+    let first = evaluator.sealed_span("requests")?.from_us;
+    let young = first < request.previous.to_us && first > request.previous.from_us - 7 * DAY_US;
+    young.then(|| {
+        format!(
+            "The period before lies in the first days of the data (from {}), when the detector had little history: attacks may be missing from it, so a rise may be no rise.",
+            time(first, "%Y-%m-%d")
+        )
+    })
+}
+
 async fn incidents(
     evaluator: &Evaluator,
     period: Interval,
@@ -356,13 +368,6 @@ async fn caveats(
         if n("unknown") > 0 {
             out.push(format!("{} surges could not be classified, because the raw rows were gone or carry no accounts; they are not counted as attacks.", n("unknown")));
         }
-    }
-    let first = evaluator.sealed_span("requests").map(|s| s.from_us);
-    if let Some(first) = first
-        && first <= request.previous.to_us
-        && first > request.previous.from_us - 7 * DAY_US
-    {
-        out.push(format!("The comparison period lies in the first days of the data ({}), when the detector had little history: attacks may be missing from it, so a rise may be no rise.", time(first, "%Y-%m-%d")));
     }
     if let Some(span) = evaluator.sealed_span("requests")
         && span.from_us > request.period.from_us - 7 * DAY_US
