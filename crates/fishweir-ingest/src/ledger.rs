@@ -1,6 +1,6 @@
 //! What was read of which file, and how a file is recognised by its content.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +29,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     files: HashMap<String, Known>,
+    /// Data files of the table that were taken in already.
+    read: HashSet<String>,
 }
 
 /// Which file an input is.
@@ -54,14 +56,18 @@ pub(crate) enum IdentifyError {
 }
 
 impl Ledger {
-    pub(crate) async fn load(table: &Table, source: &str) -> Result<Self, LakeError> {
-        let mut ledger = Self::default();
+    /// Takes in what the table holds beyond what was taken in before.
+    pub(crate) async fn follow(&mut self, table: &Table, source: &str) -> Result<(), LakeError> {
         for file in table.files()? {
-            for batch in table.read_file(&file).await? {
-                ledger.take(&batch, source);
+            if self.read.contains(&file.path) {
+                continue;
             }
+            for batch in table.read_file(&file).await? {
+                self.take(&batch, source);
+            }
+            self.read.insert(file.path);
         }
-        Ok(ledger)
+        Ok(())
     }
 
     fn take(&mut self, batch: &RecordBatch, source: &str) {

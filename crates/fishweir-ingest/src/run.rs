@@ -2,6 +2,7 @@
 
 mod parser;
 
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::PathBuf;
@@ -147,6 +148,13 @@ struct Tables {
     files: Table,
 }
 
+/// Tables stay open from one input to the next: opening one reads its whole log.
+#[derive(Default)]
+struct Open {
+    tables: std::collections::BTreeMap<Stream, Tables>,
+    ledger: Ledger,
+}
+
 /// Rows ready to be committed.
 #[derive(Default)]
 struct Piece {
@@ -200,6 +208,7 @@ impl Ingest {
     pub async fn run(&self, patterns: &[String], progress: &dyn Progress) -> Result<Summary, IngestError> {
         let mut summary = Summary::default();
         let mut reasons: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+        let mut open = Open::default();
         for input in input::expand(patterns) {
             let report = match input {
                 Err(e) => failed_before_start(patterns, &e),
@@ -214,7 +223,7 @@ impl Ingest {
                         rejected: 0,
                         error: None,
                     };
-                    if let Err(e) = self.file(&input, &mut report, progress, &mut reasons).await {
+                    if let Err(e) = self.file(&input, &mut open, &mut report, progress, &mut reasons).await {
                         report.status = FileStatus::Failed;
                         report.error = Some(explain(&input, &e));
                     }
@@ -239,18 +248,29 @@ impl Ingest {
     async fn file(
         &self,
         input: &Input,
+        open: &mut Open,
         report: &mut FileReport,
         progress: &dyn Progress,
         reasons: &mut std::collections::HashMap<String, u64>,
     ) -> Result<(), FileError> {
         let stream = self.stream_of(input)?;
-        let mut tables = Tables {
-            raw: self.lake.table(&raw_table(stream)).await?,
-            rejects: self.lake.table(&reject_table()).await?,
-            files: self.lake.table(&file_table()).await?,
+        let tables = match open.tables.entry(stream) {
+            Entry::Occupied(known) => {
+                let tables = known.into_mut();
+                tables.raw.refresh().await?;
+                tables.rejects.refresh().await?;
+                tables.files.refresh().await?;
+                tables
+            }
+            Entry::Vacant(new) => new.insert(Tables {
+                raw: self.lake.table(&raw_table(stream)).await?,
+                rejects: self.lake.table(&reject_table()).await?,
+                files: self.lake.table(&file_table()).await?,
+            }),
         };
-        let ledger = Ledger::load(&tables.files, &self.shared.source.name).await?;
-        let (input, head, stdin_reader) = self.settle(input, &ledger)?;
+        let ledger = &mut open.ledger;
+        ledger.follow(&tables.files, &self.shared.source.name).await?;
+        let (input, head, stdin_reader) = self.settle(input, ledger)?;
         if head.is_empty() {
             report.status = FileStatus::Empty;
             return Ok(());
@@ -259,7 +279,7 @@ impl Ingest {
         let mut file = OneFile {
             ingest: self,
             stream,
-            tables: &mut tables,
+            tables,
             report,
             progress,
             reasons,

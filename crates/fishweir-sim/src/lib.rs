@@ -1,17 +1,47 @@
-//! A small streaming service with hidden truth: members, launches, failures, floods, defences.
+//! A streaming service with hidden truth: members, launches, failures, attackers, defences.
 //!
-//! Events and truth depend on the configuration and the seed only. Times and places are
-//! synthetic: addresses come from reserved blocks.
+//! Events and truth follow from scenario, seed and start alone: the number of threads and the cut
+//! into shards change nothing, an added attack changes no draw of anybody else, and an account is
+//! the same in a small world and in a large one. Addresses lie in reserved space.
+//!
+//! [`simulate`] writes a folder; [`Scenario`] is what a user may set. What is modelled, from which
+//! source, and what is assumed: docs/simulator.md.
 
-mod output;
+mod abuse;
+mod calendar;
+mod campaign;
+mod catalogue;
+mod config;
+mod counts;
+mod defence;
+mod device;
+mod encode;
+mod engine;
+mod files;
+mod flood;
+mod happening;
+mod intent;
+mod network;
+mod plan;
 mod random;
-mod scenario;
-mod traffic;
+mod respond;
+mod rows;
+mod run;
+mod sparse;
+mod takeover;
+mod truth;
+mod visit;
 mod world;
 
-pub use output::{EventFiles, SimulateError, simulate};
-pub use scenario::{SimConfig, TruthEvent, TruthKind};
-pub use world::World;
+pub use config::{
+    Action, AttackKind, CampaignConfig, Condition, DefenceConfig, Happening, HappeningKind, Mode,
+    RandomAttacks, RateKey, RuleConfig, Scenario, ScenarioError, Sources, WorldConfig,
+};
+pub use counts::simulate_counts;
+pub use files::EventFiles;
+pub use run::{
+    CampaignTruth, HappeningTruth, Manifest, SimulateError, SimulateOptions, Summary, live, simulate,
+};
 
 #[cfg(test)]
 mod tests;

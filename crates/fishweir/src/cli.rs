@@ -82,9 +82,16 @@ pub(crate) enum Command {
     Retention(RetentionArgs),
     /// Merge small files of every table and remove what interrupted writes left a day ago or earlier
     Compact,
-    /// Write events of a simulated service, with the truth beside them
-    #[command(after_help = "Example:\n  fishweir simulate --out ./world --seed 7 --days 14")]
+    /// Simulate a streaming service with hidden truth
+    #[command(
+        after_help = "Examples:\n  fishweir simulate --scenario s3 --out world\n  fishweir simulate --scenario s11 --days 365 --accounts 5000 --seed 7 --out year\n  fishweir simulate --scenario s3 --print > mine.toml\n  fishweir simulate --scenario mine.toml --live 60 | head\n\nWrites events/ (one folder per stream, a file per hour), truth/ and networks.csv. A folder without\ntruth/manifest.json is not whole."
+    )]
     Simulate(SimulateArgs),
+    /// Compare labels and metrics with the truth of a simulation
+    #[command(
+        after_help = "Example:\n  fishweir simulate --scenario s3 --out world\n  fishweir ingest --source fishweir 'world/events/requests/*/*.parquet' 'world/events/health/*/*.parquet'\n  fishweir run\n  fishweir score --truth world/truth"
+    )]
+    Score(ScoreArgs),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -243,25 +250,65 @@ pub(crate) struct RetentionArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ScoreArgs {
+    /// Folder `truth` of a finished simulation
+    #[arg(long, value_name = "DIR")]
+    pub(crate) truth: PathBuf,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
     /// Folder for events and truth
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["list", "live"])]
+    pub(crate) out: Option<PathBuf>,
+    /// Scenario: a shipped one (s0 to s11, demo) or a TOML file
+    #[arg(long, default_value = "s11")]
+    pub(crate) scenario: String,
+    /// List the shipped scenarios
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print the scenario as TOML, to copy and change
+    #[arg(long)]
+    pub(crate) print: bool,
     /// Seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Days
-    #[arg(long, default_value_t = 15)]
-    pub(crate) days: u32,
+    /// Days [default: the scenario's]
+    #[arg(long)]
+    pub(crate) days: Option<u32>,
     /// First day
     #[arg(long, default_value = "2026-10-01")]
     pub(crate) start: String,
-    /// Accounts of the service
-    #[arg(long, default_value_t = 20_000)]
-    pub(crate) accounts: u32,
+    /// Accounts of the service [default: the scenario's]
+    #[arg(long)]
+    pub(crate) accounts: Option<u64>,
+    /// Every event, or counts per minute and key for worlds of millions
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) fidelity: Fidelity,
     /// File format of the events
     #[arg(long, value_enum, default_value_t)]
     pub(crate) events: EventFormat,
+    /// Threads, 0 for as many as the machine has; changes nothing but the time it takes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Parts that accounts are cut into; changes nothing
+    #[arg(long, default_value_t = 1)]
+    pub(crate) shards: u32,
+    /// Print the events as NDJSON instead of writing files, at this many times real speed
+    #[arg(long, value_name = "SPEED", conflicts_with = "out")]
+    pub(crate) live: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fidelity {
+    /// Every event
+    #[default]
+    Full,
+    /// Edge traffic as counts, rare streams in full
+    Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

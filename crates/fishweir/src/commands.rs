@@ -9,6 +9,7 @@ mod metric;
 mod report;
 mod retention;
 mod run;
+mod score;
 mod simulate;
 mod sources;
 mod sql;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Sql(args) => sql::run(&open()?, &args).await,
         Command::Retention(args) => retention::run(&open()?, &args).await,
         Command::Compact => compact::run(&open()?).await,
+        Command::Score(args) => score::run(&open()?, &args).await,
         Command::Simulate(args) => simulate::run(&args, cli.quiet),
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod output;
 mod progress;
 mod project;
+mod score;
 mod shipped;
 
 use std::process::ExitCode;

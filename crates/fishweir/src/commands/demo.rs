@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use fishweir_events::{DAY_US, parse_time};
 use fishweir_report::{html, markdown};
-use fishweir_sim::{EventFiles, SimConfig};
+use fishweir_sim::{EventFiles, Scenario, SimulateOptions};
 
 use crate::cli::{DemoArgs, Reader};
 use crate::commands::{ingest, report, retention, run as runs, simulate};
@@ -15,7 +15,6 @@ use crate::output::say;
 use crate::project::Project;
 
 const START: &str = "2026-10-01";
-const ACCOUNTS: u32 = 20_000;
 
 pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     let begun = Instant::now();
@@ -24,20 +23,23 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     Project::init(root)?;
     let start_us = parse_time(START)?;
     let now_us = start_us + i64::from(args.days) * DAY_US;
-    let config = SimConfig {
+    let scenario = Scenario { days: args.days, ..Scenario::named("demo")? };
+    let accounts = scenario.accounts;
+    let options = SimulateOptions {
+        scenario,
         seed: args.seed,
         start_us,
-        days: args.days,
-        accounts: ACCOUNTS,
-        sessions_per_account_day: 1.2,
+        files: EventFiles::Parquet,
+        threads: 0,
+        shards: 1,
     };
-    eprintln!("1/5 simulating {} days of a streaming service with {ACCOUNTS} members", args.days);
-    let truth = simulate::write(&config, root, EventFiles::Parquet, quiet)?;
+    eprintln!("1/5 simulating {} days of a streaming service with {accounts} members", args.days);
+    let truth = simulate::write(&options, root, quiet)?;
     let project = Project::open(root, now_us)?;
     let mut rows = 0;
     eprintln!("2/5 ingesting");
-    for (stream, extension) in [("requests", "parquet"), ("health", "parquet"), ("notes", "ndjson")] {
-        let pattern = root.join(format!("events/{stream}/*.{extension}")).to_string_lossy().into_owned();
+    for stream in ["requests", "health", "notes"] {
+        let pattern = root.join(format!("events/{stream}/*/*.parquet")).to_string_lossy().into_owned();
         let summary = ingest::ingest(&project, "fishweir", &[pattern], false, quiet).await?;
         rows += summary.accepted;
     }
@@ -68,11 +70,11 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
             say(markdown(&made).trim_end())?;
         }
     }
-    let attacks = truth.iter().filter(|t| t.attack).count();
     eprintln!(
-        "\ndone in {:.0} s. The simulator made {attacks} attacks and {} harmless surges ({}/truth/events.json).",
+        "\ndone in {:.0} s. The simulator made {} attacks and {} harmless surges ({}/truth).",
         begun.elapsed().as_secs_f64(),
-        truth.len() - attacks,
+        truth.campaigns.len(),
+        truth.happenings.len(),
         root.display()
     );
     eprintln!(

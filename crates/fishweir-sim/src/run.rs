@@ -1,0 +1,510 @@
+//! A whole simulation: days through the engine, rows into files, truth beside them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use arrow::array::{Array as _, ArrayData};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::config::{AttackKind, HappeningKind, Scenario};
+use crate::device;
+use crate::encode::{self, Words};
+use crate::engine::{Cut, DAY_US, Engine, SLICE_US};
+use crate::files::{EventFiles, bad, flat, write, write_json};
+use crate::network;
+use crate::random::Key;
+use crate::rows::Slice;
+use crate::truth::{DecisionTruth, EventTruth, TRUTH_VERSION};
+use crate::world::World;
+
+/// Why a simulation stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SimulateError {
+    /// A file could not be written.
+    #[error("`{path}`: {cause}")]
+    Write {
+        /// File or folder.
+        path: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The folder holds something else.
+    #[error("`{path}` is not empty and holds no simulation\nhint: give an empty or new folder with --out")]
+    Occupied {
+        /// Folder.
+        path: String,
+    },
+    /// Threads could not be started.
+    #[error("cannot start {threads} threads: {cause}")]
+    Threads {
+        /// Asked for.
+        threads: usize,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+/// What to simulate and how.
+#[derive(Clone, Debug)]
+pub struct SimulateOptions {
+    /// Scenario, with days and accounts set.
+    pub scenario: Scenario,
+    /// Seed.
+    pub seed: u64,
+    /// First instant, a midnight, microseconds.
+    pub start_us: i64,
+    /// Format of the events.
+    pub files: EventFiles,
+    /// Threads; 0 is as many as the machine has. Changes nothing but the time it takes.
+    pub threads: usize,
+    /// Parts that accounts are cut into. Changes nothing.
+    pub shards: u32,
+}
+
+/// An attack, as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignTruth {
+    /// Name in the scenario.
+    pub name: String,
+    /// Kind.
+    pub kind: AttackKind,
+    /// Skill.
+    pub tier: u8,
+    /// Who is behind it; parts of one attack share it.
+    pub actor: String,
+    /// First and last request, microseconds; `None` when it never sent one.
+    pub start_us: Option<i64>,
+    /// See `start_us`.
+    pub end_us: Option<i64>,
+    /// Requests by route.
+    pub routes: BTreeMap<String, u64>,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that a defence stopped.
+    pub stopped: u64,
+    /// Requests by TLS fingerprint.
+    pub ja4: BTreeMap<String, u64>,
+    /// Requests by network.
+    pub asns: BTreeMap<i64, u64>,
+    /// Accounts it took.
+    pub accounts: u64,
+}
+
+/// A benign happening, as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HappeningTruth {
+    /// Kind.
+    pub kind: HappeningKind,
+    /// Begin, microseconds.
+    pub start_us: i64,
+    /// End, microseconds.
+    pub end_us: i64,
+    /// Requests by route.
+    pub routes: BTreeMap<String, u64>,
+    /// Requests it brought.
+    pub requests: u64,
+}
+
+/// Which simulation a folder holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the truth's layout.
+    pub truth_version: u32,
+    /// Version of the program.
+    pub code: String,
+    /// Scenario.
+    pub scenario: String,
+    /// BLAKE3 of the scenario with all its defaults.
+    pub config_hash: String,
+    /// Seed.
+    pub seed: u64,
+    /// First instant, microseconds.
+    pub start_us: i64,
+    /// Days.
+    pub days: u32,
+    /// Accounts.
+    pub accounts: u64,
+    /// Rows by stream.
+    pub rows: BTreeMap<String, u64>,
+    /// BLAKE3 of the rows by stream, in order of writing.
+    pub digest: BTreeMap<String, String>,
+}
+
+/// What a simulation made.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Attacks.
+    pub campaigns: Vec<CampaignTruth>,
+    /// Benign happenings.
+    pub happenings: Vec<HappeningTruth>,
+    /// Manifest.
+    pub manifest: Manifest,
+}
+
+/// Rows of an hour and what is true of them.
+#[derive(Default)]
+struct Hour {
+    from_us: i64,
+    slices: Vec<Slice>,
+    events: Vec<EventTruth>,
+    decisions: Vec<DecisionTruth>,
+}
+
+struct Writer<'a> {
+    out: &'a Path,
+    files: EventFiles,
+    w: World,
+    names: Vec<String>,
+    words: Words,
+    digests: BTreeMap<&'static str, blake3::Hasher>,
+    rows: BTreeMap<String, u64>,
+}
+
+/// Writes `events/` and `truth/` below a folder; calls `progress` with the days done.
+///
+/// A folder that a killed simulation left is begun anew; `truth/manifest.json` is written last, so a
+/// folder that has it is whole.
+///
+/// # Errors
+/// A file that cannot be written; the folder then has no manifest.
+pub fn simulate(
+    options: &SimulateOptions,
+    out: &Path,
+    mut progress: impl FnMut(u32) + Send,
+) -> Result<Summary, SimulateError> {
+    prepare(out)?;
+    pool(options.threads)?.install(|| {
+        let cut = Cut { shards: u64::from(options.shards.max(1)) };
+        let mut engine = Engine::new(options.seed, options.start_us, &options.scenario, cut);
+        let mut writer = Writer {
+            out,
+            files: options.files,
+            w: engine.w.clone(),
+            names: engine.campaigns.iter().map(|c| c.config.name.clone()).collect(),
+            words: Words::new(engine.w.key, &engine.defence.rules),
+            digests: BTreeMap::new(),
+            rows: BTreeMap::new(),
+        };
+        let mut ready: Option<Hour> = None;
+        for day in 0..options.scenario.days {
+            // One hour is simulated while the one before is written.
+            for h in 0..24 {
+                let hour_of_day = (day, h);
+                let (made, written) = {
+                    let writer = &mut writer;
+                    let done = ready.take();
+                    rayon::join(
+                        || engine.hour(hour_of_day.0, hour_of_day.1),
+                        || done.map_or(Ok(()), |hour| writer.hour(hour)),
+                    )
+                };
+                written?;
+                writer.words = Words::new(engine.w.key, &engine.defence.rules);
+                ready = Some(made);
+            }
+            progress(day + 1);
+        }
+        if let Some(hour) = ready {
+            writer.hour(hour)?;
+        }
+        finish(options, &engine, writer)
+    })
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool, SimulateError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|e| SimulateError::Threads { threads, cause: e.to_string() })
+}
+
+fn prepare(out: &Path) -> Result<(), SimulateError> {
+    fs::create_dir_all(out).map_err(bad(out))?;
+    for part in ["events", "truth"] {
+        let folder = out.join(part);
+        if !folder.exists() {
+            continue;
+        }
+        let ours = out.join("truth/manifest.json").exists() || out.join("truth/unfinished").exists();
+        if !ours {
+            return Err(SimulateError::Occupied { path: folder.display().to_string() });
+        }
+        if part == "truth" {
+            fs::remove_file(folder.join("manifest.json")).ok();
+        }
+    }
+    let truth = out.join("truth");
+    fs::create_dir_all(&truth).map_err(bad(&truth))?;
+    let mark = truth.join("unfinished");
+    fs::write(&mark, "this simulation did not end; the files are not whole\n").map_err(bad(&mark))?;
+    for part in ["events", "truth/events", "truth/decisions"] {
+        let folder = out.join(part);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(bad(&folder))?;
+        }
+    }
+    Ok(())
+}
+
+impl Engine {
+    // The hours of a day must be asked for in order.
+    fn hour(&mut self, day: u32, hour: u32) -> Hour {
+        let from_us = self.start_us + i64::from(day) * DAY_US + i64::from(hour) * 6 * SLICE_US;
+        let slices = self.slices(day, hour);
+        Hour {
+            from_us,
+            slices,
+            events: std::mem::take(&mut self.truth.events),
+            decisions: std::mem::take(&mut self.truth.decisions),
+        }
+    }
+}
+
+type Encoded = (&'static str, Result<RecordBatch, ArrowError>);
+
+fn gather<T>(slices: &mut [Slice], f: impl Fn(&mut Slice) -> &mut Vec<T>) -> Vec<T> {
+    slices.iter_mut().flat_map(|s| std::mem::take(f(s))).collect()
+}
+
+impl Writer<'_> {
+    fn encode(&self, hour: &mut Hour) -> Vec<Encoded> {
+        let (w, words) = (&self.w, &self.words);
+        let s = &mut hour.slices;
+        let requests = gather(s, |s| &mut s.requests);
+        let logins = gather(s, |s| &mut s.logins);
+        let playbacks = gather(s, |s| &mut s.playbacks);
+        let licences = gather(s, |s| &mut s.licences);
+        let changes = gather(s, |s| &mut s.changes);
+        let contacts = gather(s, |s| &mut s.contacts);
+        let leaks = gather(s, |s| &mut s.leaks);
+        let health = gather(s, |s| &mut s.health);
+        let notes = gather(s, |s| &mut s.notes);
+        type Job<'a> = Box<dyn Fn() -> Encoded + Send + Sync + 'a>;
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        macro_rules! job {
+            ($rows:expr, $name:literal, $make:expr) => {
+                if !$rows.is_empty() {
+                    jobs.push(Box::new(|| ($name, $make)));
+                }
+            };
+        }
+        job!(requests, "requests", encode::requests(w, words, &requests));
+        job!(logins, "logins", encode::logins(w, words, &logins));
+        job!(playbacks, "playbacks", encode::playbacks(w, words, &playbacks));
+        job!(licences, "licences", encode::licences(w, words, &licences));
+        job!(licences, "decisions", encode::decisions(w, words, &licences));
+        job!(changes, "account_changes", encode::changes(w, words, &changes));
+        job!(contacts, "contacts", encode::contacts(w, &contacts));
+        job!(leaks, "leaks", encode::leaks(w, &leaks));
+        job!(health, "health", encode::health(&health));
+        job!(notes, "notes", encode::notes(&notes));
+        jobs.par_iter().map(|j| j()).collect()
+    }
+
+    fn hour(&mut self, mut hour: Hour) -> Result<(), SimulateError> {
+        let at = chrono::DateTime::from_timestamp_micros(hour.from_us).unwrap_or_default();
+        let place = at.format("%Y-%m-%d/%H").to_string();
+        let encoded = self.encode(&mut hour);
+        let truth = [
+            ("events", encode::event_truth(&self.w, &self.names, &hour.events), hour.events.len()),
+            (
+                "decisions",
+                encode::decision_truth(&self.w, &self.words, &self.names, &hour.decisions),
+                hour.decisions.len(),
+            ),
+        ];
+        let events = self.out.join("events");
+        for (name, batch) in &encoded {
+            let batch = batch.as_ref().map_err(|e| bad::<String>(&events.join(name))(e.to_string()))?;
+            *self.rows.entry((*name).to_owned()).or_default() += batch.num_rows() as u64;
+            let hasher = self.digests.entry(name).or_default();
+            eat(hasher, batch);
+        }
+        let written: Result<Vec<_>, SimulateError> = encoded
+            .par_iter()
+            .filter_map(|(name, batch)| batch.as_ref().ok().map(|b| (name, b)))
+            .map(|(name, batch)| write(&events.join(name).join(&place), batch, self.files))
+            .collect();
+        written?;
+        for (name, batch, n) in truth {
+            let folder = self.out.join("truth").join(name);
+            if n > 0 {
+                let batch = batch.map_err(|e| bad::<String>(&folder)(e.to_string()))?;
+                write(&folder.join(&place), &batch, EventFiles::Parquet)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// Hashes the buffers of the columns: equal exactly when the values are.
+fn eat(hasher: &mut blake3::Hasher, batch: &RecordBatch) {
+    for column in batch.columns() {
+        eat_array(hasher, &column.to_data());
+    }
+}
+
+fn eat_array(hasher: &mut blake3::Hasher, data: &ArrayData) {
+    hasher.update(&(data.len() as u64).to_le_bytes());
+    for buffer in data.buffers() {
+        hasher.update(buffer.as_slice());
+    }
+    if let Some(nulls) = data.nulls() {
+        hasher.update(nulls.validity());
+    }
+    for child in data.child_data() {
+        eat_array(hasher, child);
+    }
+}
+
+fn campaigns(engine: &Engine) -> Vec<CampaignTruth> {
+    let key: Key = engine.w.key;
+    let all = engine.campaigns.iter().map(|c| {
+        let mut ja4: BTreeMap<String, u64> = BTreeMap::new();
+        for (s, n) in &c.software {
+            *ja4.entry(device::marks(key, *s).1).or_default() += n;
+        }
+        CampaignTruth {
+            name: c.config.name.clone(),
+            kind: c.config.kind,
+            tier: c.config.tier,
+            actor: c.config.name.split('/').next().unwrap_or_default().to_owned(),
+            start_us: c.first_us,
+            end_us: c.last_us,
+            routes: c.routes.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect(),
+            requests: c.sent,
+            stopped: c.stopped,
+            ja4,
+            asns: c.asns.iter().map(|(a, n)| (network::asn(*a).number, *n)).collect(),
+            accounts: c.accounts.len() as u64,
+        }
+    });
+    all.collect()
+}
+
+fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Result<Summary, SimulateError> {
+    let truth = writer.out.join("truth");
+    let campaigns = campaigns(engine);
+    let happenings: Vec<HappeningTruth> = engine
+        .events
+        .iter()
+        .map(|e| HappeningTruth {
+            kind: e.config.kind,
+            start_us: e.start_us,
+            end_us: e.end_us,
+            routes: e.routes.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect(),
+            requests: e.requests,
+        })
+        .collect();
+    let adaptations: Vec<_> = engine.campaigns.iter().flat_map(|c| c.control.log.iter()).collect();
+    let rules: Vec<_> = engine
+        .defence
+        .rules
+        .iter()
+        .map(|r| serde_json::json!({"defence": r.defence, "rule": r.name, "version": r.version, "action": r.action, "mode": r.mode, "from_us": r.from_us, "to_us": r.to_us}))
+        .collect();
+    let devices: Vec<_> = engine
+        .truth
+        .devices
+        .iter()
+        .map(|(d, (c, stage))| serde_json::json!({"device": device::device_id((d & 0xFF) as u8, device::KINDS[(d & 0xFF) as usize % device::KINDS.len()].system, engine.w.key.veil(*d) >> 16), "campaign": writer.names.get(usize::from(*c) - 1), "stage": stage}))
+        .collect();
+    let networks: Vec<_> = (0..network::ASNS as u16)
+        .map(|a| {
+            let n = network::asn(a);
+            serde_json::json!({"asn": n.number, "country": network::COUNTRIES[usize::from(n.country)].code, "kind": n.kind.name()})
+        })
+        .collect();
+    write_json(&truth.join("campaigns.json"), &campaigns)?;
+    write_json(&truth.join("happenings.json"), &happenings)?;
+    write_json(&truth.join("adaptations.json"), &adaptations)?;
+    write_json(&truth.join("accounts.json"), &engine.truth.accounts)?;
+    write_json(&truth.join("devices.json"), &devices)?;
+    write_json(&truth.join("networks.json"), &networks)?;
+    write_json(&truth.join("rules.json"), &rules)?;
+    write_json(&truth.join("scenario.json"), &options.scenario)?;
+    let table = writer.out.join("networks.csv");
+    fs::write(&table, network::table()).map_err(bad(&table))?;
+    let config = serde_json::to_string(&options.scenario).unwrap_or_default();
+    let manifest = Manifest {
+        truth_version: TRUTH_VERSION,
+        code: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: options.scenario.name.clone(),
+        config_hash: blake3::hash(config.as_bytes()).to_hex().to_string(),
+        seed: options.seed,
+        start_us: options.start_us,
+        days: options.scenario.days,
+        accounts: options.scenario.accounts,
+        rows: writer.rows,
+        digest: writer
+            .digests
+            .iter()
+            .map(|(n, h)| ((*n).to_owned(), h.finalize().to_hex().to_string()))
+            .collect(),
+    };
+    write_json(&truth.join("manifest.json"), &manifest)?;
+    fs::remove_file(truth.join("unfinished")).ok();
+    Ok(Summary { campaigns, happenings, manifest })
+}
+
+/// Hands out every event as one JSON object per line, in order of time, with its stream and time;
+/// `hear` returns whether to go on.
+///
+/// # Errors
+/// Rows that cannot be encoded.
+pub fn live(
+    options: &SimulateOptions,
+    mut hear: impl FnMut(i64, &[u8]) -> bool + Send,
+) -> Result<(), SimulateError> {
+    pool(options.threads)?.install(|| {
+        let mut engine = Engine::new(options.seed, options.start_us, &options.scenario, Cut { shards: 1 });
+        for day in 0..options.scenario.days {
+            for h in 0..24 {
+                let mut hour = engine.hour(day, h);
+                let words = Words::new(engine.w.key, &engine.defence.rules);
+                for slice in &mut hour.slices {
+                    let batches = [
+                        ("requests", encode::requests(&engine.w, &words, &slice.requests)),
+                        ("logins", encode::logins(&engine.w, &words, &slice.logins)),
+                        ("playbacks", encode::playbacks(&engine.w, &words, &slice.playbacks)),
+                        ("licences", encode::licences(&engine.w, &words, &slice.licences)),
+                        ("health", encode::health(&slice.health)),
+                        ("notes", encode::notes(&slice.notes)),
+                    ];
+                    if !tell(batches, &mut hear)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn tell(batches: [Encoded; 6], hear: &mut impl FnMut(i64, &[u8]) -> bool) -> Result<bool, SimulateError> {
+    let mut lines: Vec<(i64, Vec<u8>)> = Vec::new();
+    for (stream, batch) in batches {
+        let fail = |e: ArrowError| SimulateError::Write { path: stream.to_owned(), cause: e.to_string() };
+        let batch = flat(&batch.map_err(fail)?).map_err(fail)?;
+        let mut text = Vec::new();
+        let mut writer = arrow::json::LineDelimitedWriter::new(&mut text);
+        writer.write(&batch).map_err(fail)?;
+        writer.finish().map_err(fail)?;
+        let times = batch.column(0).to_data();
+        let times = times.buffer::<i64>(0);
+        for (line, at) in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).zip(times) {
+            let mut whole = format!("{{\"stream\":\"{stream}\",").into_bytes();
+            whole.extend_from_slice(&line[1..]);
+            whole.push(b'\n');
+            lines.push((*at, whole));
+        }
+    }
+    lines.sort_by_key(|l| l.0);
+    Ok(lines.iter().all(|(at, line)| hear(*at, line)))
+}

@@ -1,0 +1,295 @@
+//! How accounts are taken (B4 to B9) and what is done with them afterwards.
+
+use crate::campaign::{Burst, Campaign, device_of};
+use crate::config::AttackKind;
+use crate::intent::{LOGIN_LEAKED, LOGIN_OK, Route};
+use crate::random::{Draws, Purpose};
+use crate::rows::{Change, Contact, Leak, Sparse};
+use crate::visit::{Script, play_minutes};
+use crate::world::{ABROAD, NEW_DEVICE, Party, Stage, World};
+
+const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 86_400_000_000;
+
+/// What truly happened to an account.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct AccountTruth {
+    pub(crate) account: String,
+    pub(crate) campaign: String,
+    pub(crate) vector: &'static str,
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
+    pub(crate) stages: Vec<&'static str>,
+    pub(crate) reported: bool,
+}
+
+/// Name of an account in the streams: says nothing about its number.
+pub(crate) fn account_name(w: &World, account: u64) -> String {
+    format!("a-{:016x}", w.key.veil(account ^ 1 << 62))
+}
+
+fn vector(kind: AttackKind) -> &'static str {
+    use AttackKind::{B2, B3, B4, B5, B6, B7, B8, B9};
+    match kind {
+        B2 => "spraying",
+        B3 => "cracking",
+        B4 => "phishing",
+        B5 => "stealer",
+        B6 => "stolen_session",
+        B7 => "sim_swap",
+        B8 => "support",
+        B9 => "reactivation",
+        _ => "stuffing",
+    }
+}
+
+fn change(p: &Party, time_us: i64, what: &'static str, actor: &'static str) -> Sparse {
+    Sparse::Change(Change {
+        time_us,
+        account: p.account,
+        change: what,
+        actor,
+        device: Some(p.device),
+        session: Some(p.session),
+        ip: p.ip,
+        asn: p.asn,
+    })
+}
+
+pub(crate) fn contact(
+    time_us: i64,
+    account: u64,
+    topic: &'static str,
+    flag: Option<&'static str>,
+    d: &mut Draws,
+) -> Sparse {
+    let (channel, cost_usd) = [("phone", 5.25), ("chat", 3.82), ("email", 4.42)][d.below(3) as usize];
+    Sparse::Contact(Contact { time_us, account, topic, channel, flag, cost_usd })
+}
+
+/// Attempts of the quiet kinds (B4 to B9): those due on a day, written ahead of time.
+pub(crate) fn attempts(c: &Campaign, w: &World, day: u32, day_us: i64, out: &mut Burst) -> Vec<(u64, i64)> {
+    use AttackKind::{B4, B5, B6, B7, B8, B9};
+    if !matches!(c.config.kind, B4 | B5 | B6 | B7 | B8 | B9) || !c.active(day_us, day_us + DAY_US) {
+        return Vec::new();
+    }
+    let days = (c.config.minutes / 1_440.0).max(1.0);
+    let wanted = (c.config.size * w.accounts as f64).max(1.0);
+    let all = c.targets(w, wanted as u64, 0);
+    let first = ((c.start_us - (day_us - i64::from(day) * DAY_US)).div_euclid(DAY_US)) as u32;
+    let mut taken = Vec::new();
+    for (n, account) in all.into_iter().enumerate() {
+        let mut d = c.key.draws(account, 0, Purpose::Takeover, 1);
+        let its_day = first + ((n as f64 + d.unit()) / wanted * days) as u32;
+        if its_day != day {
+            continue;
+        }
+        // Office hours of the attacker.
+        let at_us = (day_us + (d.between(7.0, 16.0) * 3_600e6) as i64).max(c.start_us);
+        let mut party = c.source(account, Stage::Checker, c.key.veil(account));
+        party.account = account;
+        party.device = device_of(c.id, account, party.kind);
+        party.flags |= NEW_DEVICE | ABROAD;
+        let entity = c.account_entity(account);
+        let mut s = Script {
+            w,
+            party,
+            at_us,
+            until_us: i64::MAX,
+            source: 1,
+            entity,
+            day,
+            next: 0,
+            out: &mut out.intents,
+        };
+        match c.config.kind {
+            B6 => {
+                // The member's own token and device, from somewhere else: no sign-in at all.
+                let a = w.account(account);
+                s.party.device = crate::world::device_number(w.device(account, 0).0, account, 0);
+                s.party.flags &= !NEW_DEVICE;
+                let _ = a;
+                s.say(Route::Token, 0, 0);
+            }
+            B8 => {
+                out.sparse.push(contact(at_us - 20 * MINUTE_US, account, "cannot_sign_in", None, &mut d));
+                out.sparse.push(change(&party, at_us, "email", "support"));
+                s.say(Route::Login, 0, LOGIN_OK);
+            }
+            B9 => {
+                out.sparse.push(change(&party, at_us - MINUTE_US, "reactivate", "member"));
+                s.say(Route::Login, 0, LOGIN_OK);
+            }
+            B7 => {
+                s.say(Route::Login, 0, LOGIN_OK);
+            }
+            kind => {
+                if kind == B5 && d.chance(0.7) {
+                    let lag = d.lognormal(5.0, 1.0);
+                    let seen_us = at_us - (lag * DAY_US as f64) as i64;
+                    out.sparse.push(Sparse::Leak(Leak {
+                        time_us: at_us - (d.unit() * 3.0 * DAY_US as f64) as i64,
+                        vendor: ["feed-a", "feed-b", "feed-c"][d.below(3) as usize],
+                        account,
+                        password_match: d.chance(0.6),
+                        seen_us,
+                    }));
+                }
+                let right = kind != B4 || d.chance(0.25);
+                s.say(
+                    Route::Login,
+                    0,
+                    if right { LOGIN_OK } else { 1 } | if kind == B5 { LOGIN_LEAKED } else { 0 },
+                );
+            }
+        }
+        if matches!(c.config.kind, B6) {
+            taken.push((account, at_us));
+        }
+    }
+    taken
+}
+
+/// Writes what is done with an account from the moment it is taken, and what its owner does.
+pub(crate) fn begin(
+    c: &Campaign,
+    w: &World,
+    account: u64,
+    at_us: i64,
+    start_us: i64,
+    out: &mut Burst,
+) -> AccountTruth {
+    let mut d = c.key.draws(account, 1, Purpose::Takeover, 2);
+    let day_of = |t: i64| ((t - start_us).div_euclid(DAY_US)) as u32;
+    let entity = c.account_entity(account);
+    let mut party = c.source(account, Stage::Checker, c.key.veil(account ^ 0x55));
+    party.account = account;
+    party.device = device_of(c.id, account, party.kind);
+    party.flags |= NEW_DEVICE | ABROAD;
+    let mut stages = vec!["checker"];
+    let mut s = Script {
+        w,
+        party,
+        at_us: at_us + 900_000,
+        until_us: i64::MAX,
+        source: 1,
+        entity,
+        day: day_of(at_us),
+        next: 100,
+        out: &mut out.intents,
+    };
+    s.say(Route::Profile, 0, 0);
+    s.wait(d.between(0.4, 2.0));
+    s.say(Route::AccountPage, 0, 0);
+    let mut to_us = s.at_us;
+    let mut seen = 0.0;
+    if !d.chance(0.6) {
+        let u = d.unit();
+        if u < 0.55 {
+            stages.push("co_use");
+            seen = 0.1;
+            let days = d.lognormal(12.0, 0.9).clamp(1.0, 60.0) as u32;
+            let lag = d.lognormal(1.5, 1.0);
+            let first_us = at_us + (lag * DAY_US as f64) as i64;
+            for k in 0..days {
+                if !d.chance(0.7) {
+                    continue;
+                }
+                let begin_us = first_us + i64::from(k) * DAY_US + (d.between(0.0, 6.0) * 3_600e6) as i64;
+                co_use(c, w, account, begin_us, day_of(begin_us), k, &mut d, out);
+                to_us = to_us.max(begin_us);
+            }
+        } else if u < 0.85 {
+            stages.push("lockout");
+            seen = 0.7;
+            let t = at_us + (d.between(1.0, 30.0) * MINUTE_US as f64) as i64;
+            for (k, what) in ["logout_all", "email", "password"].into_iter().enumerate() {
+                out.sparse.push(change(&party, t + k as i64 * 40_000_000, what, "member"));
+            }
+            to_us = t + 7 * DAY_US;
+            let back = t + (d.lognormal(1.5, 0.8) * DAY_US as f64) as i64;
+            out.sparse.push(change(&party, back, "password", "support"));
+        } else if u < 0.93 {
+            stages.push("upgrade");
+            seen = 0.4;
+            out.sparse.push(change(&party, at_us + 5 * MINUTE_US, "plan", "member"));
+        } else {
+            stages.push("resold");
+            to_us = at_us + 14 * DAY_US;
+        }
+        if d.chance(0.0007 / 0.4) {
+            stages.push("purchase");
+            let mut s = Script {
+                w,
+                party,
+                at_us: at_us + MINUTE_US,
+                until_us: i64::MAX,
+                source: 1,
+                entity,
+                day: day_of(at_us),
+                next: 200,
+                out: &mut out.intents,
+            };
+            s.party.stage = Stage::Purchase;
+            s.say(Route::Payment, 0, 0);
+        }
+    }
+    let reported = d.chance(seen);
+    if reported {
+        let lag = d.lognormal(6.0, 0.8);
+        let flag = if d.chance(0.85) { Some("compromised") } else { None };
+        let time_us = at_us + (lag * DAY_US as f64) as i64;
+        out.sparse.push(contact(time_us, account, "account_takeover", flag, &mut d));
+    }
+    AccountTruth {
+        account: account_name(w, account),
+        campaign: c.config.name.clone(),
+        vector: vector(c.config.kind),
+        from_us: at_us,
+        to_us,
+        stages,
+        reported,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "who, where, when")]
+fn co_use(
+    c: &Campaign,
+    w: &World,
+    account: u64,
+    at_us: i64,
+    day: u32,
+    visit: u32,
+    d: &mut Draws,
+    out: &mut Burst,
+) {
+    // Whoever bought it lives somewhere and keeps a device.
+    let mut party = c.source(1 << 20 | account, Stage::CoUse, c.key.veil(account << 8 | u64::from(visit)));
+    party.account = account;
+    party.device = device_of(c.id, account ^ 1, party.kind);
+    party.flags |= ABROAD | if visit == 0 { NEW_DEVICE } else { 0 };
+    let entity = c.account_entity(account);
+    let next = 1_000 + visit * 2_000;
+    let mut s = Script {
+        w,
+        party,
+        at_us,
+        until_us: at_us + DAY_US / 3,
+        source: 1,
+        entity,
+        day,
+        next,
+        out: &mut out.intents,
+    };
+    s.say(if visit == 0 { Route::Login } else { Route::Token }, 0, LOGIN_OK);
+    s.wait(d.between(1.0, 4.0));
+    s.say(Route::Profile, 0, 0);
+    s.wait(d.between(1.0, 6.0));
+    s.say(Route::Home, 0, 0);
+    for _ in 0..1 + d.below(3) {
+        s.wait(d.lognormal(20.0, 0.8));
+        let minutes = play_minutes(d);
+        let title = w.catalogue.title(d.unit());
+        s.play(d, title, minutes);
+    }
+}

@@ -1,0 +1,72 @@
+//! What truly happened, kept apart from the streams.
+
+use crate::config::{Action, Mode};
+use crate::rows::Request;
+use crate::takeover::AccountTruth;
+use crate::world::{Stage, World};
+
+/// Version of the truth's own layout.
+pub(crate) const TRUTH_VERSION: u32 = 1;
+
+/// Truth about an event that is not plainly benign.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventTruth {
+    pub(crate) time_us: i64,
+    pub(crate) event: u64,
+    pub(crate) campaign: u16,
+    pub(crate) stage: Stage,
+}
+
+/// Truth about a decision that did something, or would have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DecisionTruth {
+    pub(crate) time_us: i64,
+    pub(crate) event: u64,
+    pub(crate) rule: u16,
+    pub(crate) action: Action,
+    pub(crate) mode: Mode,
+    pub(crate) campaign: u16,
+    pub(crate) stopped: bool,
+}
+
+/// Truth gathered so far; events and decisions are taken away by the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) events: Vec<EventTruth>,
+    pub(crate) decisions: Vec<DecisionTruth>,
+    pub(crate) accounts: Vec<AccountTruth>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) devices: std::collections::BTreeMap<u64, (u16, &'static str)>,
+}
+
+impl Truth {
+    pub(crate) fn request(&mut self, r: &Request, _w: &World) {
+        let i = &r.intent;
+        let twin = !matches!(
+            i.party.stage,
+            Stage::Member | Stage::SecondHome | Stage::Automation | Stage::Launch | Stage::Live
+        );
+        if i.party.campaign > 0 || twin {
+            self.events.push(EventTruth {
+                time_us: i.time_us,
+                event: i.key,
+                campaign: i.party.campaign,
+                stage: i.party.stage,
+            });
+        }
+        if i.party.campaign > 0 && i.party.device != crate::world::NOBODY {
+            self.devices.entry(i.party.device).or_insert((i.party.campaign, i.party.stage.name()));
+        }
+        if let Some(d) = r.decision {
+            self.decisions.push(DecisionTruth {
+                time_us: i.time_us,
+                event: i.key,
+                rule: d.rule,
+                action: d.action,
+                mode: d.mode,
+                campaign: i.party.campaign,
+                stopped: r.stopped(),
+            });
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `fishweir score`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use fishweir_metrics::{Buckets, DAY_US, Evaluator, Grain, Interval};
+use fishweir_sim::{CampaignTruth, HappeningTruth, Manifest};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cli::{Format, ScoreArgs};
+use crate::commands::report::evaluator;
+use crate::output::{print_json, say};
+use crate::project::Project;
+use crate::score::incidents::{self, Found};
+use crate::score::{Score, values};
+
+/// Kinds of labels that have a truth, and the table that will hold them.
+const LATER: [(&str, &str); 5] = [
+    ("takeovers", "account_takeovers"),
+    ("campaigns", "login_campaigns"),
+    ("accounts", "account_labels"),
+    ("devices", "device_labels"),
+    ("rules", "rule_outcomes"),
+];
+
+pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
+    let manifest: Manifest = read(&args.truth, "manifest.json")?;
+    let campaigns: Vec<CampaignTruth> = read(&args.truth, "campaigns.json")?;
+    let happenings: Vec<HappeningTruth> = read(&args.truth, "happenings.json")?;
+    let evaluator = evaluator(project).await?;
+    let Some(sealed) = evaluator.sealed_span("requests") else {
+        bail!(
+            "nothing is sealed yet, so nothing can be scored\nhint: `fishweir ingest`, then `fishweir run`"
+        );
+    };
+    let end_us = manifest.start_us + i64::from(manifest.days) * DAY_US;
+    if sealed.to_us <= manifest.start_us || sealed.from_us >= end_us {
+        bail!(
+            "the sealed hours and the truth do not overlap: is `{}` the truth of this project's events?",
+            args.truth.display()
+        );
+    }
+    let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
+    scores.insert("incidents", of_incidents(&evaluator, &campaigns, &happenings, sealed.to_us).await?);
+    let span = Interval::new(manifest.start_us, end_us.min(sealed.to_us));
+    scores.insert("metrics", of_metrics(&evaluator, &campaigns, span).await?);
+    for (kind, table) in LATER {
+        scores.insert(kind, Score::unknown(&format!("table `{table}` does not exist")));
+    }
+    if args.format == Format::Json {
+        print_json(&scores)?;
+        return Ok(0);
+    }
+    say(&format!(
+        "scenario {} · seed {} · {} days · {} accounts",
+        manifest.scenario, manifest.seed, manifest.days, manifest.accounts
+    ))?;
+    for (kind, s) in &scores {
+        say(&format!("\n{kind}"))?;
+        if s.precision.is_none() && s.recall.is_none() && s.detail.is_empty() {
+            say(&format!("  unknown: {}", s.reason.as_deref().unwrap_or("no reason given")))?;
+            continue;
+        }
+        say(&format!(
+            "  precision {}",
+            rate(s.precision, s.precision_low, s.precision_high, s.found_true, s.found)
+        ))?;
+        say(&format!("  recall    {}", rate(s.recall, s.recall_low, s.recall_high, s.truth_found, s.truth)))?;
+        for (name, value) in &s.detail {
+            print_detail(name, value, 1)?;
+        }
+    }
+    Ok(0)
+}
+
+fn read<T: DeserializeOwned>(truth: &Path, name: &str) -> Result<T> {
+    let path = truth.join(name);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("`{}`\nhint: --truth names the folder `truth` of a finished simulation", path.display())
+    })?;
+    serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))
+}
+
+async fn of_incidents(
+    evaluator: &Evaluator,
+    campaigns: &[CampaignTruth],
+    happenings: &[HappeningTruth],
+    seen_us: i64,
+) -> Result<Score> {
+    if !evaluator.has_table("dos_incidents") {
+        return Ok(Score::unknown("table `dos_incidents` does not exist"));
+    }
+    let us = |c: &str| format!("CAST(extract(epoch FROM i.{c}) * 1000000 AS BIGINT)");
+    let rows = evaluator
+        .rows(&format!(
+            "SELECT i.incident_id, i.kind, i.routes, i.excess_requests, {} AS start_us, {} AS end_us, {} AS detected_us, d.rule AS driver FROM dos_incidents i LEFT JOIN dos_incident_drivers d ON d.incident_id = i.incident_id AND d.rank = 1 ORDER BY i.start",
+            us("start"), us("\"end\""), us("detected_at")
+        ))
+        .await?;
+    let found: Vec<Found> = rows.iter().filter_map(Found::from_row).collect();
+    anyhow::ensure!(found.len() == rows.len(), "an incident of table `dos_incidents` cannot be read");
+    Ok(incidents::score(&found, campaigns, happenings, seen_us))
+}
+
+const METRIC: &str = "dos_attack_requests";
+
+// Attack requests of a day: those of attacks that began on it, as the metric counts them.
+async fn of_metrics(evaluator: &Evaluator, campaigns: &[CampaignTruth], span: Interval) -> Result<Score> {
+    if !evaluator.metrics().contains_key(METRIC) {
+        return Ok(Score::unknown("the catalogue has no metric `dos_attack_requests`"));
+    }
+    let values = evaluator.values(METRIC, Buckets::Each(Grain::Day, span), None).await?;
+    let dos = |c: &&CampaignTruth| format!("{:?}", c.kind).starts_with('A');
+    let days: Vec<values::Day> = values
+        .into_iter()
+        .map(|value| {
+            let mine =
+                campaigns.iter().filter(dos).filter(|c| c.start_us.is_some_and(|s| value.period.contains(s)));
+            #[expect(clippy::cast_precision_loss, reason = "request counts")]
+            let truth = mine.map(|c| c.requests as f64).sum();
+            values::Day { value, truth }
+        })
+        .collect();
+    Ok(values::score(METRIC, &days))
+}
+
+fn rate(value: Option<f64>, low: Option<f64>, high: Option<f64>, hits: usize, of: usize) -> String {
+    match (value, low, high) {
+        (Some(v), Some(l), Some(h)) => format!("{v:.3} [{l:.3}, {h:.3}] ({hits} of {of})"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn print_detail(name: &str, value: &Value, depth: usize) -> Result<()> {
+    let pad = "  ".repeat(depth);
+    match value {
+        Value::Object(o) if o.contains_key("hits") && o.contains_key("of") => {
+            let f = |k: &str| o.get(k).and_then(Value::as_f64);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+            let n = |k: &str| f(k).unwrap_or(0.0) as usize;
+            say(&format!("{pad}{name}: {}", rate(f("value"), f("low"), f("high"), n("hits"), n("of"))))
+        }
+        Value::Object(o) => {
+            say(&format!("{pad}{name}"))?;
+            o.iter().try_for_each(|(k, v)| print_detail(k, v, depth + 1))
+        }
+        Value::Array(a) => {
+            let all: Vec<String> =
+                a.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_owned)).collect();
+            say(&format!("{pad}{name}: {}", if all.is_empty() { "none".to_owned() } else { all.join(", ") }))
+        }
+        Value::Null => say(&format!("{pad}{name}: unknown")),
+        Value::Number(n) => say(&format!("{pad}{name}: {:.3}", n.as_f64().unwrap_or(f64::NAN))),
+        other => say(&format!("{pad}{name}: {other}")),
+    }
+}

@@ -1,0 +1,295 @@
+//! Incidents against attacks.
+//!
+//! An incident and an attack match when their times overlap, five minutes of slack on each side,
+//! and they share a route. Attacks on accounts that surge on the sign-in route count as attacks for
+//! precision, but recall is taken over the DoS family alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fishweir_sim::{AttackKind, CampaignTruth, HappeningTruth};
+use serde_json::{Map, Value};
+
+use super::{Rate, Score, median};
+
+const SLACK_US: i64 = 5 * 60_000_000;
+/// Share of an attack's requests that a route or mark must have to be one of its own.
+const OWN_SHARE: f64 = 0.10;
+/// Share above which a mark says what the attack is.
+const MAIN_SHARE: f64 = 0.5;
+
+/// An incident as Fishweir stored it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) start_us: i64,
+    pub(crate) end_us: i64,
+    pub(crate) detected_us: i64,
+    pub(crate) routes: Vec<String>,
+    pub(crate) excess: Option<f64>,
+    pub(crate) driver: Option<String>,
+}
+
+impl Found {
+    /// Returns an incident from a row of `dos_incidents` whose times are microseconds.
+    pub(crate) fn from_row(row: &Map<String, Value>) -> Option<Self> {
+        let text = |k: &str| row.get(k).and_then(Value::as_str).map(str::to_owned);
+        let int = |k: &str| row.get(k).and_then(Value::as_i64);
+        Some(Self {
+            id: text("incident_id")?,
+            kind: text("kind")?,
+            start_us: int("start_us")?,
+            end_us: int("end_us")?,
+            detected_us: int("detected_us")?,
+            routes: text("routes")?.split(' ').map(str::to_owned).collect(),
+            excess: row.get("excess_requests").and_then(Value::as_f64),
+            driver: text("driver"),
+        })
+    }
+
+    fn overlaps(&self, from_us: i64, to_us: i64) -> bool {
+        self.start_us <= to_us + SLACK_US && from_us - SLACK_US <= self.end_us
+    }
+}
+
+fn is_dos(kind: AttackKind) -> bool {
+    use AttackKind::{A1, A2, A3, A4, A5, A6, A7};
+    matches!(kind, A1 | A2 | A3 | A4 | A5 | A6 | A7)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "request counts")]
+fn own<'a, K: Ord>(counts: &'a BTreeMap<K, u64>, least: f64) -> Vec<&'a K> {
+    let all: u64 = counts.values().sum();
+    counts.iter().filter(|(_, n)| **n as f64 >= least * all as f64).map(|(k, _)| k).collect()
+}
+
+fn meets(f: &Found, c: &CampaignTruth) -> bool {
+    let (Some(from), Some(to)) = (c.start_us, c.end_us) else { return false };
+    let shared = own(&c.routes, OWN_SHARE).into_iter().any(|r| f.routes.contains(r));
+    f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)"))
+}
+
+/// Returns the score; `seen_us` is the time up to which Fishweir has looked.
+pub(crate) fn score(
+    found: &[Found],
+    campaigns: &[CampaignTruth],
+    happenings: &[HappeningTruth],
+    seen_us: i64,
+) -> Score {
+    let attacks: Vec<&Found> = found.iter().filter(|f| f.kind == "attack").collect();
+    let real: Vec<&CampaignTruth> = campaigns
+        .iter()
+        .filter(|c| is_dos(c.kind) && c.requests > 0 && c.start_us.is_some_and(|s| s < seen_us))
+        .collect();
+    let is_true = |f: &Found| campaigns.iter().any(|c| meets(f, c));
+    let right = attacks.iter().filter(|f| is_true(f)).count();
+    let caught = |c: &CampaignTruth| attacks.iter().any(|f| meets(f, c));
+    let noticed = |c: &CampaignTruth| found.iter().any(|f| meets(f, c));
+    let hits = real.iter().filter(|c| caught(c)).count();
+    let precision = Rate::of(right, attacks.len(), "nothing was labelled an attack");
+    let recall = Rate::of(hits, real.len(), "no attack of the DoS family took place");
+    let surges = Rate::of(real.iter().filter(|c| noticed(c)).count(), real.len(), "no attack took place");
+    let mut score = Score::new(precision, recall)
+        .with("recall_of_surges_whatever_the_label", surges)
+        .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
+        .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
+        .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
+        .with("false_attacks_by_happening", false_by_happening(&attacks, campaigns, happenings))
+        .with("missed", real.iter().filter(|c| !caught(c)).map(|c| c.name.as_str()).collect::<Vec<_>>());
+    for (name, value) in errors(&attacks, &real) {
+        score = score.with(name, value);
+    }
+    score
+}
+
+fn grouped(
+    real: &[&CampaignTruth],
+    by: &dyn Fn(&CampaignTruth) -> String,
+    caught: &dyn Fn(&CampaignTruth) -> bool,
+) -> BTreeMap<String, Rate> {
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for c in real {
+        let slot = counts.entry(by(c)).or_default();
+        slot.0 += usize::from(caught(c));
+        slot.1 += 1;
+    }
+    counts.into_iter().map(|(k, (h, n))| (k, Rate::of(h, n, ""))).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "request counts")]
+fn rate_class(c: &CampaignTruth) -> &'static str {
+    let (Some(from), Some(to)) = (c.start_us, c.end_us) else { return "unknown" };
+    let per_min = c.requests as f64 / ((to - from) as f64 / 60e6).max(1.0);
+    match per_min {
+        ..30.0 => "below 30 a minute",
+        ..300.0 => "30 to 300 a minute",
+        _ => "300 a minute and more",
+    }
+}
+
+// Attacks that were none: by the benign happening they fall into, or `elsewhere`.
+fn false_by_happening(
+    attacks: &[&Found],
+    campaigns: &[CampaignTruth],
+    happenings: &[HappeningTruth],
+) -> BTreeMap<String, Value> {
+    let mut out: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for h in happenings {
+        out.entry(name(h)).or_default().1 += 1;
+    }
+    out.entry("elsewhere".to_owned()).or_default();
+    for f in attacks.iter().filter(|f| !campaigns.iter().any(|c| meets(f, c))) {
+        let cause = happenings.iter().find(|h| f.overlaps(h.start_us, h.end_us));
+        out.entry(cause.map_or("elsewhere".to_owned(), name)).or_default().0 += 1;
+    }
+    out.into_iter()
+        .map(|(k, (wrong, of))| (k, serde_json::json!({"false_attacks": wrong, "happenings": of})))
+        .collect()
+}
+
+fn name(h: &HappeningTruth) -> String {
+    serde_json::to_value(h.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
+fn errors(attacks: &[&Found], real: &[&CampaignTruth]) -> Vec<(&'static str, Option<f64>)> {
+    let (mut start, mut end, mut delay, mut volume, mut f1) = (vec![], vec![], vec![], vec![], vec![]);
+    for c in real {
+        let mine: Vec<&&Found> = attacks.iter().filter(|f| meets(f, c)).collect();
+        let (Some(from), Some(to)) = (c.start_us, c.end_us) else { continue };
+        let (Some(first), Some(last)) =
+            (mine.iter().map(|f| f.start_us).min(), mine.iter().map(|f| f.end_us).max())
+        else {
+            continue;
+        };
+        start.push((first - from).abs() as f64 / 1e6);
+        end.push((last - to).abs() as f64 / 1e6);
+        delay.extend(mine.iter().map(|f| f.detected_us).min().map(|d| (d - from) as f64 / 1e6));
+        // An incident that spans two attacks says nothing about the volume of one.
+        let alone = mine.iter().all(|f| real.iter().filter(|o| meets(f, o)).count() == 1);
+        let excess: f64 = mine.iter().filter_map(|f| f.excess).sum();
+        if alone && c.requests > 0 {
+            volume.push((excess / c.requests as f64 - 1.0).abs());
+        }
+        f1.extend(
+            mine.iter().filter_map(|f| f.driver.as_deref().and_then(|d| driver_f1(d, c))).reduce(f64::max),
+        );
+    }
+    vec![
+        ("start_error_s_median", median(start)),
+        ("end_error_s_median", median(end)),
+        ("detection_delay_s_median", median(delay)),
+        ("excess_volume_error_median", median(volume)),
+        ("driver_conjunction_f1_median", median(f1)),
+    ]
+}
+
+/// F1 of a driver rule's predicates against the marks that make out the attack: a predicate is right
+/// when its value is one of the attack's own; a main mark is found when a predicate names it.
+/// Nothing for an attack without a main mark.
+fn driver_f1(rule: &str, c: &CampaignTruth) -> Option<f64> {
+    let numbers: BTreeMap<String, u64> = c.asns.iter().map(|(a, n)| (a.to_string(), *n)).collect();
+    let dimensions = [("route", &c.routes), ("ja4", &c.ja4), ("asn", &numbers)];
+    let mut main: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (dimension, counts) in dimensions {
+        main.extend(own(counts, MAIN_SHARE).into_iter().map(|v| (dimension, v.clone())));
+    }
+    let predicates: Vec<(&str, &str)> = rule.split(" AND ").filter_map(|p| p.split_once(" = ")).collect();
+    let known: Vec<&(&str, &str)> =
+        predicates.iter().filter(|(d, _)| dimensions.iter().any(|(n, _)| n == d)).collect();
+    if main.is_empty() || known.is_empty() {
+        return None;
+    }
+    let right = known
+        .iter()
+        .filter(|(d, v)| {
+            dimensions.iter().any(|(n, counts)| n == d && own(counts, OWN_SHARE).iter().any(|o| o == v))
+        })
+        .count();
+    let named = main.iter().filter(|(d, v)| known.iter().any(|(n, w)| n == d && w == v)).count();
+    #[expect(clippy::cast_precision_loss, reason = "a handful of predicates")]
+    let (p, r) = (right as f64 / known.len() as f64, named as f64 / main.len() as f64);
+    Some(if p + r > 0.0 { 2.0 * p * r / (p + r) } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign(name: &str, kind: AttackKind, from: i64, to: i64) -> CampaignTruth {
+        CampaignTruth {
+            name: name.to_owned(),
+            kind,
+            tier: 1,
+            actor: name.to_owned(),
+            start_us: Some(from * 60_000_000),
+            end_us: Some(to * 60_000_000),
+            routes: [("/home".to_owned(), 900), ("/title/{id}".to_owned(), 50)].into(),
+            requests: 1_000,
+            stopped: 0,
+            ja4: [("tool".to_owned(), 1_000)].into(),
+            asns: [(64_512, 300), (64_513, 300), (64_514, 400)].into(),
+            accounts: 0,
+        }
+    }
+
+    fn found(kind: &str, from: i64, to: i64, route: &str) -> Found {
+        Found {
+            id: format!("dos-{from}"),
+            kind: kind.to_owned(),
+            start_us: from * 60_000_000,
+            end_us: to * 60_000_000,
+            detected_us: (from + 1) * 60_000_000,
+            routes: vec![route.to_owned()],
+            excess: Some(900.0),
+            driver: Some("route = /home AND ja4 = tool".to_owned()),
+        }
+    }
+
+    #[test]
+    fn matches_by_time_and_route() {
+        let truth = [campaign("a", AttackKind::A1, 100, 120), campaign("b", AttackKind::A1, 500, 520)];
+        let seen = [
+            found("attack", 101, 121, "/home"),
+            found("attack", 502, 510, "/search"),
+            found("crowd", 500, 519, "/home"),
+        ];
+        let s = score(&seen, &truth, &[], i64::MAX);
+        assert_eq!((s.found, s.found_true, s.truth, s.truth_found), (2, 1, 2, 1));
+        assert_eq!(s.precision, Some(0.5));
+        assert!(s.precision_low.unwrap() < 0.5 && s.precision_high.unwrap() > 0.5);
+        assert_eq!(s.detail["recall_of_surges_whatever_the_label"]["value"], 1.0);
+        assert_eq!(s.detail["start_error_s_median"], 60.0);
+        assert_eq!(s.detail["detection_delay_s_median"], 120.0);
+        assert_eq!(s.detail["driver_conjunction_f1_median"], 1.0);
+        let error = s.detail["excess_volume_error_median"].as_f64().unwrap();
+        assert!((error - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_to_score_is_unknown() {
+        let s = score(&[], &[], &[], i64::MAX);
+        assert_eq!((s.precision, s.recall), (None, None));
+        assert!(s.reason.is_some());
+    }
+
+    #[test]
+    fn false_attacks_are_laid_at_the_door_of_what_looked_like_one() {
+        let launch = HappeningTruth {
+            kind: fishweir_sim::HappeningKind::Launch,
+            start_us: 0,
+            end_us: 60 * 60_000_000,
+            routes: BTreeMap::new(),
+            requests: 1,
+        };
+        let s = score(
+            &[found("attack", 10, 20, "/home"), found("attack", 900, 910, "/home")],
+            &[],
+            &[launch],
+            i64::MAX,
+        );
+        assert_eq!(s.detail["false_attacks_by_happening"]["launch"]["false_attacks"], 1);
+        assert_eq!(s.detail["false_attacks_by_happening"]["elsewhere"]["false_attacks"], 1);
+        assert_eq!(s.precision, Some(0.0));
+    }
+}
