@@ -27,6 +27,8 @@ pub(crate) const SLICE_US: i64 = 600_000_000;
 pub(crate) const DAY_US: i64 = 86_400_000_000;
 const TICKS: i64 = SLICE_US / TICK_US;
 const BLOCK: u64 = 1_024;
+/// Number of the day before the first: beyond all others, and the same day of the week.
+const EVE: u32 = 1_007;
 const SERVICES: [&str; 5] = ["auth", "web", "playback", "telemetry", "account"];
 
 /// How work is cut; the result does not depend on it.
@@ -77,7 +79,7 @@ fn service(route: Route) -> usize {
 }
 
 /// Requests of a member a day by route, from the visits of a sample of accounts.
-fn usual(w: &World, start_us: i64) -> [f64; ROUTES] {
+pub(crate) fn usual(w: &World, start_us: i64) -> [f64; ROUTES] {
     let sample = 2_000;
     let sums = (0..sample)
         .into_par_iter()
@@ -145,6 +147,9 @@ impl Engine {
     /// Returns the slices of an hour; hours must be asked for in order.
     pub(crate) fn slices(&mut self, day: u32, hour: u32) -> Vec<Slice> {
         let day_us = self.start_us + i64::from(day) * DAY_US;
+        if day == 0 && hour == 0 {
+            self.evening_before();
+        }
         if hour == 0 {
             self.visits = self.plan(day, day_us);
             self.morning(day, day_us);
@@ -165,6 +170,32 @@ impl Engine {
     }
 
     // Visits of the day by the slice they begin in.
+    // What members were doing when the simulation begins: visits of the evening before that reach
+    // into it. Without them the first hours would be emptier than any later ones.
+    fn evening_before(&mut self) {
+        let origin_us = self.start_us - DAY_US - i64::from(EVE) * DAY_US;
+        let blocks: Vec<Vec<Intent>> = (0..self.w.accounts.div_ceil(BLOCK))
+            .into_par_iter()
+            .map(|b| {
+                let mut out = Vec::new();
+                for id in b * BLOCK..((b + 1) * BLOCK).min(self.w.accounts) {
+                    let account = self.w.account(id);
+                    if account.joined > 0 {
+                        continue;
+                    }
+                    for v in visit::plan(&self.w, id, EVE, origin_us) {
+                        visit::expand(&self.w, &account, &v, EVE, &mut out);
+                    }
+                }
+                out.retain(|i| i.time_us >= self.start_us);
+                out
+            })
+            .collect();
+        for i in blocks.into_iter().flatten() {
+            self.later(i, self.start_us);
+        }
+    }
+
     fn plan(&self, day: u32, day_us: i64) -> Vec<Vec<(u32, Visit)>> {
         let mut out: Vec<Vec<(u32, Visit)>> = vec![Vec::new(); (DAY_US / SLICE_US) as usize];
         let blocks = self.w.accounts.div_ceil(BLOCK);

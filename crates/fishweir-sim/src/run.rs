@@ -217,14 +217,14 @@ pub fn simulate(
     })
 }
 
-fn pool(threads: usize) -> Result<rayon::ThreadPool, SimulateError> {
+pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, SimulateError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|e| SimulateError::Threads { threads, cause: e.to_string() })
 }
 
-fn prepare(out: &Path) -> Result<(), SimulateError> {
+pub(crate) fn prepare(out: &Path) -> Result<(), SimulateError> {
     fs::create_dir_all(out).map_err(bad(out))?;
     for part in ["events", "truth"] {
         let folder = out.join(part);
@@ -344,7 +344,7 @@ impl Writer<'_> {
 }
 
 // Hashes the buffers of the columns: equal exactly when the values are.
-fn eat(hasher: &mut blake3::Hasher, batch: &RecordBatch) {
+pub(crate) fn eat(hasher: &mut blake3::Hasher, batch: &RecordBatch) {
     for column in batch.columns() {
         eat_array(hasher, &column.to_data());
     }
@@ -421,15 +421,29 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
             serde_json::json!({"asn": n.number, "country": network::COUNTRIES[usize::from(n.country)].code, "kind": n.kind.name()})
         })
         .collect();
-    write_json(&truth.join("campaigns.json"), &campaigns)?;
-    write_json(&truth.join("happenings.json"), &happenings)?;
     write_json(&truth.join("adaptations.json"), &adaptations)?;
     write_json(&truth.join("accounts.json"), &engine.truth.accounts)?;
     write_json(&truth.join("devices.json"), &devices)?;
     write_json(&truth.join("networks.json"), &networks)?;
     write_json(&truth.join("rules.json"), &rules)?;
+    let Writer { out, rows, digests, .. } = writer;
+    conclude(options, out, campaigns, happenings, rows, digests)
+}
+
+/// Writes what every simulation ends with; the manifest last.
+pub(crate) fn conclude(
+    options: &SimulateOptions,
+    out: &Path,
+    campaigns: Vec<CampaignTruth>,
+    happenings: Vec<HappeningTruth>,
+    rows: BTreeMap<String, u64>,
+    digests: BTreeMap<&'static str, blake3::Hasher>,
+) -> Result<Summary, SimulateError> {
+    let truth = out.join("truth");
+    write_json(&truth.join("campaigns.json"), &campaigns)?;
+    write_json(&truth.join("happenings.json"), &happenings)?;
     write_json(&truth.join("scenario.json"), &options.scenario)?;
-    let table = writer.out.join("networks.csv");
+    let table = out.join("networks.csv");
     fs::write(&table, network::table()).map_err(bad(&table))?;
     let config = serde_json::to_string(&options.scenario).unwrap_or_default();
     let manifest = Manifest {
@@ -441,12 +455,8 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
         start_us: options.start_us,
         days: options.scenario.days,
         accounts: options.scenario.accounts,
-        rows: writer.rows,
-        digest: writer
-            .digests
-            .iter()
-            .map(|(n, h)| ((*n).to_owned(), h.finalize().to_hex().to_string()))
-            .collect(),
+        rows,
+        digest: digests.iter().map(|(n, h)| ((*n).to_owned(), h.finalize().to_hex().to_string())).collect(),
     };
     write_json(&truth.join("manifest.json"), &manifest)?;
     fs::remove_file(truth.join("unfinished")).ok();

@@ -37,7 +37,7 @@ pub(crate) fn of_day(w: &World, day: u32, day_us: i64) -> Vec<Sparse> {
         .collect()
 }
 
-fn of_account(w: &World, id: u64, day: u32, day_us: i64) -> Vec<Sparse> {
+pub(crate) fn of_account(w: &World, id: u64, day: u32, day_us: i64) -> Vec<Sparse> {
     let mut d = w.key.draws(id, day, Purpose::Sparse, 1);
     let mut out = Vec::new();
     // One draw decides for most accounts that nothing happens.

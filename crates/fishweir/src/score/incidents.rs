@@ -20,7 +20,6 @@ const MAIN_SHARE: f64 = 0.5;
 /// An incident as Fishweir stored it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) start_us: i64,
     pub(crate) end_us: i64,
@@ -36,7 +35,6 @@ impl Found {
         let text = |k: &str| row.get(k).and_then(Value::as_str).map(str::to_owned);
         let int = |k: &str| row.get(k).and_then(Value::as_i64);
         Some(Self {
-            id: text("incident_id")?,
             kind: text("kind")?,
             start_us: int("start_us")?,
             end_us: int("end_us")?,
@@ -235,7 +233,6 @@ mod tests {
 
     fn found(kind: &str, from: i64, to: i64, route: &str) -> Found {
         Found {
-            id: format!("dos-{from}"),
             kind: kind.to_owned(),
             start_us: from * 60_000_000,
             end_us: to * 60_000_000,
