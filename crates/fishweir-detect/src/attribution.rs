@@ -1,8 +1,9 @@
 //! Which conjunction of attributes explains an excess of requests.
 //!
 //! Rules are grown by Apriori up to three predicates over the excess (observed minus scaled
-//! baseline), scored by the harmonic mean of coverage and purity, closed by predicates that cost
-//! almost no excess, then subtracted; at most three rules.
+//! baseline), scored by the harmonic mean of coverage and of purity times specificity (the share of
+//! normal traffic that the rule spares), closed by predicates that cost almost no excess, then
+//! subtracted; at most three rules. Without specificity a strong flood makes every wide rule pure.
 
 use std::collections::HashMap;
 
@@ -53,7 +54,7 @@ pub fn search_drivers(leaves: &[Leaf], scale: f64) -> Vec<DriverRule> {
     let mut rest: Vec<&Leaf> = leaves.iter().collect();
     let mut rules = Vec::new();
     while rules.len() < RULES_MAX {
-        let Some(best) = best_rule(&rest, total.excess(), scale) else { break };
+        let Some(best) = best_rule(&rest, total, scale) else { break };
         let closed = close(&rest, best, scale);
         let hit = sums(rest.iter().copied().filter(|l| matches(l, &closed)), scale);
         let everywhere = sums(leaves.iter().filter(|l| matches(l, &closed)), scale);
@@ -88,10 +89,12 @@ impl Sums {
         self.excess() >= SHARE_MIN * whole && self.excess() >= SIGMA_MIN * (self.scaled + 1.0).sqrt()
     }
 
-    fn score(self, whole: f64) -> f64 {
-        let coverage = (self.excess() / whole).min(1.0);
+    fn score(self, whole: Self) -> f64 {
+        let coverage = (self.excess() / whole.excess()).min(1.0);
         let purity = self.excess() / self.during.max(1.0);
-        2.0 * coverage * purity / (coverage + purity).max(1e-12)
+        let spared = if whole.before > 0.0 { 1.0 - self.before / whole.before } else { 1.0 };
+        let clean = purity * spared;
+        2.0 * coverage * clean / (coverage + clean).max(1e-12)
     }
 }
 
@@ -109,10 +112,10 @@ fn matches(leaf: &Leaf, predicates: &[(usize, u32)]) -> bool {
     predicates.iter().all(|(d, v)| leaf.values.get(*d).copied().flatten() == Some(*v))
 }
 
-fn best_rule(leaves: &[&Leaf], whole: f64, scale: f64) -> Option<Predicates> {
+fn best_rule(leaves: &[&Leaf], whole: Sums, scale: f64) -> Option<Predicates> {
     let mut singles: Vec<(Predicates, Sums)> = by_value(leaves, &[], scale)
         .into_iter()
-        .filter(|(_, s)| s.strong(whole))
+        .filter(|(_, s)| s.strong(whole.excess()))
         .map(|(p, s)| (vec![p], s))
         .collect();
     singles.sort_by(|a, b| b.1.excess().total_cmp(&a.1.excess()).then_with(|| a.0.cmp(&b.0)));
@@ -135,7 +138,7 @@ fn best_rule(leaves: &[&Leaf], whole: f64, scale: f64) -> Option<Predicates> {
             let last = p.last().map_or(0, |l| l.0);
             let inside: Vec<&Leaf> = leaves.iter().copied().filter(|l| matches(l, p)).collect();
             for (q, s) in by_value(&inside, p, scale) {
-                if q.0 > last && s.strong(whole) {
+                if q.0 > last && s.strong(whole.excess()) {
                     let mut longer = p.clone();
                     longer.push(q);
                     next.push((longer, s));
@@ -220,6 +223,21 @@ mod tests {
                 assert!(rules[0].coverage > 0.95, "{:?}", rules[0]);
                 assert!(rules[0].normal_share < 0.2);
             }
+        }
+    }
+
+    #[test]
+    fn a_flood_that_drowns_everything_is_still_told_apart() {
+        for attack in [vec![(0, 2)], vec![(0, 2), (2, 5)]] {
+            let mut leaves = world(&attack, 6_000_000.0);
+            // A dimension on which half of all traffic agrees with the attack.
+            for l in &mut leaves {
+                let common = l.values[1].unwrap_or(0) % 2 == 0 || matches(l, &attack);
+                l.values.push(Some(u32::from(common)));
+            }
+            let rules = search_drivers(&leaves, 1.0);
+            assert!(attack.iter().all(|p| rules[0].predicates.contains(p)), "{:?}", rules[0]);
+            assert!(rules[0].normal_share < 0.2, "{:?}", rules[0]);
         }
     }
 
