@@ -1,7 +1,7 @@
 //! An attack: who, with what, and how the attacker reacts to being stopped.
 
 use crate::config::{AttackKind, CampaignConfig, Sources};
-use crate::device::{self, CHROME};
+use crate::device::{self, CHROME, KINDS};
 use crate::intent::Intent;
 use crate::network::{self, COUNTRIES};
 use crate::random::{Draws, Key, Purpose};
@@ -156,9 +156,10 @@ impl Campaign {
             (asn, network::address(asn, false, d.below(1 << 10)))
         };
         let (software, kind) = self.software(&mut d);
-        if e & evasion::JA3_SHUFFLE != 0 {
-            flags |= SHUFFLED;
-        }
+        // Who copies a browser exactly copies its handshake too: only some shuffle.
+        let exact = e & evasion::BROWSER_EXACT != 0;
+        let shuffles = if exact { KINDS[usize::from(kind)].shuffles } else { e & evasion::JA3_SHUFFLE != 0 };
+        flags |= if shuffles { SHUFFLED } else { 0 };
         let device = device_of(self.id, number, kind);
         let (account, device) =
             if e & evasion::VALID_TOKENS != 0 { (d.below(64), device) } else { (NOBODY, NOBODY) };

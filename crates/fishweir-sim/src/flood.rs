@@ -68,8 +68,12 @@ fn envelope(c: &Campaign, now: Now) -> f64 {
 // Machines: their number follows from the rate that one of them keeps up. Published rates are
 // scaled with the service, so that their number against the members' stays as it was seen.
 fn machines(c: &Campaign, rps: f64) -> u64 {
-    let (each, least) =
-        if c.control.evasions & evasion::RESIDENTIAL != 0 { (0.15, 60.0) } else { (1.5, 12.0) };
+    let (each, least) = match c.config.tier {
+        // The patient spread their load: no machine asks more than a household does.
+        2.. => (0.03, 100.0),
+        _ if c.control.evasions & evasion::RESIDENTIAL != 0 => (0.15, 60.0),
+        _ => (1.5, 12.0),
+    };
     (rps / each).max(least) as u64
 }
 
@@ -97,7 +101,8 @@ fn target(c: &Campaign, w: &World, now: Now, d: &mut Draws, party: &mut Party) -
             party.account = d.below(48.min(w.accounts));
             party.device = party.account << 16 | 2 << 8;
             if d.chance(0.7) {
-                (Route::Search, d.below(4_000) as u32, 2_000 + d.below(8_000) as u32)
+                let wide = if c.config.tier >= 3 { 60 + d.below(340) } else { 2_000 + d.below(8_000) };
+                (Route::Search, d.below(4_000) as u32, wide as u32)
             } else {
                 (Route::Recs, 0, 40 + d.below(60) as u32)
             }

@@ -16,7 +16,8 @@ pub(crate) fn campaigns(scenario: &Scenario, seed: u64, start_us: i64) -> Vec<Ca
             for k in 0..d.poisson(r.per_month / 30.0) {
                 let kind =
                     r.kinds.get(d.below(r.kinds.len() as u64) as usize).copied().unwrap_or(AttackKind::A1);
-                let size = d.lognormal(r.size_median, r.size_sigma);
+                // Beyond twenty times the service's peak nothing more is learned, only more is written.
+                let size = d.lognormal(r.size_median, r.size_sigma).min(20.0);
                 let at = r.from_day + f64::from(day) + d.unit();
                 let name = format!("{kind:?}-{n}-{day}-{k}").to_lowercase();
                 all.extend(parts(&drawn(name, kind, at, size, &mut d)));

@@ -191,7 +191,8 @@ fn browse(s: &mut Script<'_>, d: &mut Draws, wanted: Option<u32>) {
             }
             1 => {
                 for _ in 0..1 + d.below(4) {
-                    s.say(Route::Search, d.below(4_000) as u32, 0);
+                    let limit = if d.chance(0.5) { 0 } else { 20 + d.below(100) };
+                    s.say(Route::Search, d.below(4_000) as u32, limit as u32);
                     s.wait(d.lognormal(2.0, 0.5));
                 }
                 false
