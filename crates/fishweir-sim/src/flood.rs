@@ -100,6 +100,12 @@ fn target(c: &Campaign, w: &World, now: Now, d: &mut Draws, party: &mut Party) -
             // Valid sessions taken in turn, with huge ranges.
             party.account = d.below(48.min(w.accounts));
             party.device = party.account << 16 | 2 << 8;
+            party.session = c.key.veil(party.account << 20 | (now.tick / 180) as u64);
+            // The skilled hide among ordinary calls.
+            if c.config.tier >= 3 && d.chance(0.3) {
+                let route = [Route::Home, Route::List, Route::Title][d.below(3) as usize];
+                return (route, w.catalogue.title(d.unit()), 0);
+            }
             if d.chance(0.7) {
                 let wide = if c.config.tier >= 3 { 60 + d.below(340) } else { 2_000 + d.below(8_000) };
                 (Route::Search, d.below(4_000) as u32, wide as u32)

@@ -71,7 +71,7 @@ impl Event {
                     return None;
                 }
                 let share = if first { 1.0 } else { launch_decay(age) };
-                if !d.chance(1.0 - libm::exp(-self.config.size * w.visits.min(1.5) * share)) {
+                if !d.chance((self.config.size * w.visits.min(1.5)).min(0.95) * share) {
                     return None;
                 }
                 let at_us = if first {
@@ -86,7 +86,7 @@ impl Event {
             }
             HappeningKind::Live => {
                 let here = day_us <= self.start_us && self.start_us < day_us + DAY_US;
-                if !here || !d.chance(1.0 - libm::exp(-self.config.size * w.visits.min(1.5))) {
+                if !here || !d.chance((self.config.size * w.visits.min(1.5)).min(0.95)) {
                     return None;
                 }
                 // Most come in the minutes around the start; all leave at the end.
