@@ -45,10 +45,8 @@ pub(crate) fn day(c: &Campaign, w: &World, day: u32, day_us: i64, out: &mut Burs
             C4 | C5 | C7 | C9 => at.sign_up(account, n as u64, &mut d, out),
             C6 => at.burst(account, Route::Payment, Stage::CardTest, 30, 4.0, &mut d, out),
             C8 => at.burst(account, Route::Gift, Stage::GiftCode, 400, 2.0, &mut d, out),
-            C10 => {
-                if d.chance(0.05) {
-                    out.sparse.push(contact(at.moment(&mut d), account, "billing", None, &mut d));
-                }
+            C10 if d.chance(0.05) => {
+                out.sparse.push(contact(at.moment(&mut d), account, "billing", None, &mut d));
             }
             D1 => at.licences(account, 120, false, &mut d, out),
             D2 => at.licences(account, 60, true, &mut d, out),

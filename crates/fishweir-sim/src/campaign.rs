@@ -312,7 +312,7 @@ impl Campaign {
 pub(crate) fn device_of(campaign: u16, number: u64, kind: u8) -> u64 {
     crate::world::device_number(
         kind,
-        (1 << 30 | u64::from(campaign)) << 14 ^ number.wrapping_mul(0x9E37) % (1 << 40),
+        ((1 << 30 | u64::from(campaign)) << 14) ^ (number.wrapping_mul(0x9E37) % (1 << 40)),
         200,
     ) & (u64::MAX >> 1)
 }

@@ -92,77 +92,17 @@ fn route_named(name: &str) -> Option<Route> {
     Route::ALL.into_iter().find(|r| r.name() == name)
 }
 
+const STANDARD: &str = include_str!("../scenarios/standard-rules.toml");
+
+#[derive(serde::Deserialize)]
+struct RuleFile {
+    rules: Vec<RuleConfig>,
+}
+
 fn standard() -> Vec<RuleConfig> {
-    let rule = |defence: &str, rule: &str, action, mode, when| RuleConfig {
-        defence: defence.to_owned(),
-        rule: rule.to_owned(),
-        version: "1".to_owned(),
-        action,
-        mode,
-        when,
-        from_day: 0.0,
-        to_day: 1e9,
-    };
-    let rate =
-        |key, route: Option<&str>, per_min| Condition::Rate { key, route: route.map(str::to_owned), per_min };
-    let login = |new_device_abroad, breached, accounts_per_ip_hour| Condition::Login {
-        new_device_abroad,
-        breached,
-        accounts_per_ip_hour,
-    };
-    let licence = |per_account_hour, accounts_per_device_day, wrong_drm| Condition::Licence {
-        per_account_hour,
-        accounts_per_device_day,
-        wrong_drm,
-    };
-    let client = |agent: Option<&str>, networks: &[&str], route: Option<&str>, anonymous| Condition::Client {
-        agent_prefix: agent.map(str::to_owned),
-        countries: Vec::new(),
-        networks: networks.iter().map(|n| (*n).to_owned()).collect(),
-        route: route.map(str::to_owned),
-        anonymous,
-    };
-    use Action::{Block, Challenge, Limit, StepUp};
-    use Mode::{Enforce, Shadow};
-    vec![
-        rule("edge", "ip-rate", Limit, Enforce, rate(RateKey::Ip, None, 240)),
-        rule("edge", "login-ip-rate", Block, Enforce, rate(RateKey::Ip, Some("/login"), 12)),
-        rule("edge", "gift-ip-rate", Block, Enforce, rate(RateKey::Ip, Some("/gift/redeem"), 6)),
-        rule("edge", "account-rate", Limit, Enforce, rate(RateKey::Account, None, 120)),
-        rule("waf", "script-agent", Block, Enforce, client(Some("python-requests"), &[], None, true)),
-        rule("waf", "empty-agent", Block, Enforce, client(Some("(none)"), &[], None, true)),
-        rule("waf", "go-agent-shadow", Challenge, Shadow, client(Some("Go-http-client"), &[], None, true)),
-        rule(
-            "bot",
-            "server-network",
-            Challenge,
-            Enforce,
-            client(Some("Mozilla/5.0 (Windows"), &["data_centre"], None, true),
-        ),
-        rule(
-            "bot",
-            "old-chrome",
-            Challenge,
-            Enforce,
-            client(
-                Some(
-                    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/12",
-                ),
-                &[],
-                Some("/login"),
-                false,
-            ),
-        ),
-        rule("bot", "vpn-shadow", Challenge, Shadow, client(None, &["vpn"], Some("/login"), false)),
-        rule("login", "new-device-abroad", StepUp, Enforce, login(true, false, None)),
-        rule("login", "breached", StepUp, Enforce, login(false, true, None)),
-        rule("login", "many-accounts", Block, Enforce, login(false, false, Some(10))),
-        rule("drm", "licence-rate", Block, Enforce, licence(Some(20), None, false)),
-        rule("drm", "shared-device", Block, Shadow, licence(None, Some(3), false)),
-        rule("drm", "wrong-system", Block, Enforce, licence(None, None, true)),
-        rule("payment", "signup-ip-rate", Block, Enforce, rate(RateKey::Ip, Some("/signup"), 3)),
-        rule("payment", "decline-rate", Block, Enforce, rate(RateKey::Ip, Some("/payment"), 5)),
-    ]
+    let parsed: Result<RuleFile, _> = toml::from_str(STANDARD);
+    debug_assert!(parsed.is_ok(), "{:?}", parsed.err());
+    parsed.map(|f| f.rules).unwrap_or_default()
 }
 
 impl Defence {

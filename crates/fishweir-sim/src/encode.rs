@@ -213,6 +213,12 @@ pub(crate) fn requests(w: &World, words_: &Words, rows: &[Request]) -> Result<Re
     batch(out)
 }
 
+// A wrong password is another one with every try.
+fn typed(i: &Intent) -> u64 {
+    let wrong = i.aux & 3 != 0;
+    i.party.account ^ if wrong { i.key ^ (1 << 50) } else { 0 }
+}
+
 pub(crate) fn logins(w: &World, words_: &Words, rows: &[Login]) -> Result<RecordBatch, ArrowError> {
     let c = Coder { w, words: words_ };
     let n = rows.len();
@@ -237,11 +243,7 @@ pub(crate) fn logins(w: &World, words_: &Words, rows: &[Login]) -> Result<Record
                 let bucket = at(i).aux / LOGIN_BUCKET;
                 let seed = match (bucket, weak(i)) {
                     (0, true) => at(i).party.account % 40,
-                    (0, false) => {
-                        at(i).party.account
-                            ^ u64::from(at(i).aux & 3 != 0) << 50
-                            ^ at(i).key * u64::from(at(i).aux & 3 != 0)
-                    }
+                    (0, false) => typed(at(i)),
                     (b, _) => u64::from(b) << 48,
                 };
                 put(b, format_args!("{:06x}", w.key.veil(seed ^ 1 << 57) >> 40))

@@ -195,7 +195,7 @@ fn try_logins(c: &Campaign, w: &World, now: Now, n: u64, d: &mut Draws, out: &mu
         };
         let time_us = now.time_us + (d.unit() * TICK_US as f64) as i64;
         let key = event_key(1, c.tick_entity(now.tick_of_day()), now.day, k as u32);
-        let aux = aux | bucket * LOGIN_BUCKET;
+        let aux = aux | (bucket * LOGIN_BUCKET);
         out.intents.push(Intent { time_us, key, title: 0, aux, route: Route::Login, tries: 0, party });
     }
 }

@@ -107,7 +107,7 @@ impl Draws {
     /// Uniform in 0..n.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         if n <= u64::from(u32::MAX) {
-            return u64::from(self.word()) * n.max(1) >> 32;
+            return (u64::from(self.word()) * n.max(1)) >> 32;
         }
         (u128::from(self.bits()) * u128::from(n)) as u64
     }

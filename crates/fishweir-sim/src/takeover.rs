@@ -102,52 +102,64 @@ pub(crate) fn attempts(c: &Campaign, w: &World, day: u32, day_us: i64, out: &mut
             next: 0,
             out: &mut out.intents,
         };
-        match c.config.kind {
-            B6 => {
-                // The member's own token and device, from somewhere else: no sign-in at all.
-                let a = w.account(account);
-                s.party.device = crate::world::device_number(w.device(account, 0).0, account, 0);
-                s.party.flags &= !NEW_DEVICE;
-                let _ = a;
-                s.say(Route::Token, 0, 0);
-            }
-            B8 => {
-                out.sparse.push(contact(at_us - 20 * MINUTE_US, account, "cannot_sign_in", None, &mut d));
-                out.sparse.push(change(&party, at_us, "email", "support"));
-                s.say(Route::Login, 0, LOGIN_OK);
-            }
-            B9 => {
-                out.sparse.push(change(&party, at_us - MINUTE_US, "reactivate", "member"));
-                s.say(Route::Login, 0, LOGIN_OK);
-            }
-            B7 => {
-                s.say(Route::Login, 0, LOGIN_OK);
-            }
-            kind => {
-                if kind == B5 && d.chance(0.7) {
-                    let lag = d.lognormal(5.0, 1.0);
-                    let seen_us = at_us - (lag * DAY_US as f64) as i64;
-                    out.sparse.push(Sparse::Leak(Leak {
-                        time_us: at_us - (d.unit() * 3.0 * DAY_US as f64) as i64,
-                        vendor: ["feed-a", "feed-b", "feed-c"][d.below(3) as usize],
-                        account,
-                        password_match: d.chance(0.6),
-                        seen_us,
-                    }));
-                }
-                let right = kind != B4 || d.chance(0.25);
-                s.say(
-                    Route::Login,
-                    0,
-                    if right { LOGIN_OK } else { 1 } | if kind == B5 { LOGIN_LEAKED } else { 0 },
-                );
-            }
-        }
-        if matches!(c.config.kind, B6) {
+        approach(c, &mut d, party, at_us, &mut s, &mut out.sparse);
+        if c.config.kind == B6 {
             taken.push((account, at_us));
         }
     }
     taken
+}
+
+// How one account is approached.
+fn approach(
+    c: &Campaign,
+    d: &mut Draws,
+    party: Party,
+    at_us: i64,
+    s: &mut Script<'_>,
+    sparse: &mut Vec<Sparse>,
+) {
+    use AttackKind::{B4, B5, B6, B7, B8, B9};
+    match c.config.kind {
+        B6 => {
+            // The member's own token and device, from somewhere else: no sign-in at all.
+            let w = s.w;
+            s.party.device = crate::world::device_number(w.device(party.account, 0).0, party.account, 0);
+            s.party.flags &= !NEW_DEVICE;
+            s.say(Route::Token, 0, 0);
+        }
+        B8 => {
+            sparse.push(contact(at_us - 20 * MINUTE_US, party.account, "cannot_sign_in", None, d));
+            sparse.push(change(&party, at_us, "email", "support"));
+            s.say(Route::Login, 0, LOGIN_OK);
+        }
+        B9 => {
+            sparse.push(change(&party, at_us - MINUTE_US, "reactivate", "member"));
+            s.say(Route::Login, 0, LOGIN_OK);
+        }
+        B7 => {
+            s.say(Route::Login, 0, LOGIN_OK);
+        }
+        kind => {
+            if kind == B5 && d.chance(0.7) {
+                let lag = d.lognormal(5.0, 1.0);
+                let seen_us = at_us - (lag * DAY_US as f64) as i64;
+                sparse.push(Sparse::Leak(Leak {
+                    time_us: at_us - (d.unit() * 3.0 * DAY_US as f64) as i64,
+                    vendor: ["feed-a", "feed-b", "feed-c"][d.below(3) as usize],
+                    account: party.account,
+                    password_match: d.chance(0.6),
+                    seen_us,
+                }));
+            }
+            let right = kind != B4 || d.chance(0.25);
+            s.say(
+                Route::Login,
+                0,
+                if right { LOGIN_OK } else { 1 } | if kind == B5 { LOGIN_LEAKED } else { 0 },
+            );
+        }
+    }
 }
 
 /// Writes what is done with an account from the moment it is taken, and what its owner does.

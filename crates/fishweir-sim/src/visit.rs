@@ -179,35 +179,12 @@ fn browse(s: &mut Script<'_>, d: &mut Draws, wanted: Option<u32>) {
             d.pick([0.55, 0.12, 0.25, if first { 0.25 } else { 0.0 }, 0.05].into_iter())
         };
         let play = match move_ {
-            0 => {
-                s.say(Route::List, d.below(200) as u32, (d.below(6) * 40) as u32);
-                if d.chance(0.12) {
-                    // Fetched ahead, not asked for by anybody.
-                    let title = s.w.catalogue.title(d.unit());
-                    s.say(Route::Manifest, title, 1);
-                    s.say(Route::Licence, title, 1);
-                }
-                false
-            }
-            1 => {
-                for _ in 0..1 + d.below(4) {
-                    let limit = if d.chance(0.5) { 0 } else { 20 + d.below(100) };
-                    s.say(Route::Search, d.below(4_000) as u32, limit as u32);
-                    s.wait(d.lognormal(2.0, 0.5));
-                }
-                false
-            }
-            2 => {
-                s.say(Route::Title, s.w.catalogue.title(d.unit()), 0);
-                s.wait(d.lognormal(think, 0.9));
-                let next = d.unit();
-                if next > 0.9 {
-                    break;
-                }
-                next < 0.45
-            }
             3 => true,
-            _ => break,
+            4 => break,
+            other => match look(s, d, other, think) {
+                Some(play) => play,
+                None => break,
+            },
         };
         if play {
             let title = match wanted {
@@ -235,6 +212,36 @@ fn browse(s: &mut Script<'_>, d: &mut Draws, wanted: Option<u32>) {
         s.say(Route::Home, 0, 0);
         s.wait(d.exponential(10.0));
         s.say(Route::Recs, 0, 1);
+    }
+}
+
+// A list, a search or a title; says whether a play follows, and nothing when the visit ends.
+fn look(s: &mut Script<'_>, d: &mut Draws, what: usize, think: f64) -> Option<bool> {
+    match what {
+        0 => {
+            s.say(Route::List, d.below(200) as u32, (d.below(6) * 40) as u32);
+            if d.chance(0.12) {
+                // Fetched ahead, not asked for by anybody.
+                let title = s.w.catalogue.title(d.unit());
+                s.say(Route::Manifest, title, 1);
+                s.say(Route::Licence, title, 1);
+            }
+            Some(false)
+        }
+        1 => {
+            for _ in 0..1 + d.below(4) {
+                let limit = if d.chance(0.5) { 0 } else { 20 + d.below(100) };
+                s.say(Route::Search, d.below(4_000) as u32, limit as u32);
+                s.wait(d.lognormal(2.0, 0.5));
+            }
+            Some(false)
+        }
+        _ => {
+            s.say(Route::Title, s.w.catalogue.title(d.unit()), 0);
+            s.wait(d.lognormal(think, 0.9));
+            let next = d.unit();
+            if next > 0.9 { None } else { Some(next < 0.45) }
+        }
     }
 }
 

@@ -56,7 +56,7 @@ fn is_dos(kind: AttackKind) -> bool {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "request counts")]
-fn own<'a, K: Ord>(counts: &'a BTreeMap<K, u64>, least: f64) -> Vec<&'a K> {
+fn own<K: Ord>(counts: &BTreeMap<K, u64>, least: f64) -> Vec<&K> {
     let all: u64 = counts.values().sum();
     counts.iter().filter(|(_, n)| **n as f64 >= least * all as f64).map(|(k, _)| k).collect()
 }
