@@ -69,8 +69,10 @@ fn envelope(c: &Campaign, now: Now) -> f64 {
 // scaled with the service, so that their number against the members' stays as it was seen.
 fn machines(c: &Campaign, rps: f64) -> u64 {
     let (each, least) = match c.config.tier {
-        // The patient spread their load: no machine asks more than a household does.
-        2.. => (0.03, 100.0),
+        // The careful ask as a household does: some spread wide and slow, the skilled as busy as
+        // somebody who searches.
+        3.. => (0.08, 10.0),
+        2 => (0.03, 100.0),
         _ if c.control.evasions & evasion::RESIDENTIAL != 0 => (0.15, 60.0),
         _ => (1.5, 12.0),
     };
@@ -98,7 +100,8 @@ fn target(c: &Campaign, w: &World, now: Now, d: &mut Draws, party: &mut Party) -
     match c.config.kind {
         A2 => {
             // Valid sessions taken in turn, with huge ranges.
-            party.account = d.below(48.min(w.accounts));
+            let tokens = if c.config.tier >= 3 { 24 } else { 48 };
+            party.account = d.below(tokens.min(w.accounts));
             party.device = party.account << 16 | 2 << 8;
             party.session = c.key.veil(party.account << 20 | (now.tick / 180) as u64);
             // The skilled hide among ordinary calls.
