@@ -578,8 +578,8 @@ impl Engine {
 fn work_of(i: &Intent) -> u32 {
     let cost = i.route.facts().cost;
     match i.route {
-        Route::Search if i.aux > 0 => cost * (1 + i.aux / 100),
-        Route::Recs => cost * (1 + i.aux / 10),
+        Route::Search if i.aux > 0 => cost * (1 + i.aux / 40),
+        Route::Recs => cost * (1 + i.aux / 5),
         _ => cost,
     }
 }

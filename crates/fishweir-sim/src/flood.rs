@@ -71,7 +71,7 @@ fn machines(c: &Campaign, rps: f64) -> u64 {
     let (each, least) = match c.config.tier {
         // The careful ask as a household does: some spread wide and slow, the skilled as busy as
         // somebody who searches.
-        3.. => (0.08, 10.0),
+        3.. => (0.05, 30.0),
         2 => (0.03, 100.0),
         _ if c.control.evasions & evasion::RESIDENTIAL != 0 => (0.15, 60.0),
         _ => (1.5, 12.0),
@@ -110,10 +110,11 @@ fn target(c: &Campaign, w: &World, now: Now, d: &mut Draws, party: &mut Party) -
                 return (route, w.catalogue.title(d.unit()), 0);
             }
             if d.chance(0.7) {
-                let wide = if c.config.tier >= 3 { 60 + d.below(340) } else { 2_000 + d.below(8_000) };
+                let wide = if c.config.tier >= 3 { 40 + d.below(120) } else { 2_000 + d.below(8_000) };
                 (Route::Search, d.below(4_000) as u32, wide as u32)
             } else {
-                (Route::Recs, 0, 40 + d.below(60) as u32)
+                let deep = if c.config.tier >= 3 { 1 + d.below(14) } else { 40 + d.below(60) };
+                (Route::Recs, 0, deep as u32)
             }
         }
         A4 => (Route::Home, 0, 0),

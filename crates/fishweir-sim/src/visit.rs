@@ -199,7 +199,7 @@ fn browse(s: &mut Script<'_>, d: &mut Draws, wanted: Option<u32>) {
             }
             s.say(Route::Home, 0, 0);
             if d.chance(0.3) {
-                s.say(Route::Recs, title, 1);
+                s.say(Route::Recs, title, 1 + d.below(10) as u32);
             }
         } else {
             first = first && move_ != 3;
