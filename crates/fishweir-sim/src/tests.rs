@@ -4,7 +4,10 @@ use std::path::Path;
 use arrow::array::{Array as _, AsArray as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::{EventFiles, Manifest, Scenario, ScenarioError, SimulateOptions, simulate};
+use crate::{
+    AttackKind, CampaignConfig, EventFiles, Manifest, Scenario, ScenarioError, SimulateOptions, Sources,
+    simulate,
+};
 
 const START_US: i64 = 1_790_812_800_000_000;
 
@@ -196,4 +199,55 @@ fn every_shipped_scenario_loads_and_errors_name_file_key_and_range() {
         }
     }
     assert!(Scenario::named("s99").unwrap_err().to_string().contains("s11"));
+}
+
+#[test]
+fn every_kind_of_attack_leaves_traces_and_takeovers_have_a_story() {
+    use AttackKind::*;
+    let kinds = [
+        A1, A2, A3, A4, A5, A6, A7, B1, B2, B3, B4, B5, B6, B7, B8, B9, C1, C2, C3, C4, C5, C6, C7, C8, C9,
+        C10, D1, D2, D3, D4, D5, D6, D7, D8, D9,
+    ];
+    let mut o = options("s0", 3, 300);
+    o.scenario.campaigns = kinds
+        .iter()
+        .map(|kind| CampaignConfig {
+            name: format!("{kind:?}"),
+            kind: *kind,
+            tier: 3,
+            day: 0.2,
+            minutes: 3_000.0,
+            size: match kind {
+                A1 | A2 | A3 | A4 | A5 | A6 | A7 => 0.1,
+                B1 | B2 | B3 => 2.0,
+                B4 | B5 | B6 | B7 | B8 | B9 => 0.1,
+                _ => 0.02,
+            },
+            sources: Sources::Mixed,
+            evasions: vec!["E2".to_owned()],
+            adapts: true,
+        })
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let made = simulate(&o, dir.path(), |_| {}).unwrap();
+    let silent: Vec<_> = made
+        .campaigns
+        .iter()
+        // Friendly fraud is a call weeks later, nothing else.
+        .filter(|c| c.requests == 0 && c.kind != C10)
+        .map(|c| &c.name)
+        .collect();
+    assert!(silent.is_empty(), "{silent:?} did nothing");
+    let text = std::fs::read_to_string(dir.path().join("truth/accounts.json")).unwrap();
+    let taken: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(taken.len() > 10);
+    for t in &taken {
+        assert!(t["from_us"].as_i64() <= t["to_us"].as_i64(), "{t}");
+        assert_eq!(t["stages"][0], "checker", "{t}");
+    }
+    let vectors: std::collections::BTreeSet<_> = taken.iter().map(|t| t["vector"].to_string()).collect();
+    assert!(vectors.len() >= 5, "{vectors:?}");
+    for stream in ["requests", "logins", "playbacks", "licences", "decisions", "account_changes", "health"] {
+        assert!(made.manifest.rows.get(stream).is_some_and(|n| *n > 0), "{stream}");
+    }
 }

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Compact,
     /// Simulate a streaming service with hidden truth
     #[command(
-        after_help = "Examples:\n  fishweir simulate --scenario s3 --out world\n  fishweir simulate --scenario s11 --days 365 --accounts 5000 --seed 7 --out year\n  fishweir simulate --scenario s3 --print > mine.toml\n  fishweir simulate --scenario mine.toml --live 60 | head\n\nWrites events/ (one folder per stream, a file per hour), truth/ and networks.csv. A folder without\ntruth/manifest.json is not whole."
+        after_help = "Examples:\n  fishweir simulate --scenario s3 --out world\n  fishweir simulate --scenario s11 --days 365 --accounts 5000 --seed 7 --out year\n  fishweir simulate --scenario s3 --print > mine.toml\n  fishweir simulate --scenario mine.toml --live 60 | head\n  fishweir simulate --live 600 --to http://localhost:8080/events\n\nWrites events/ (one folder per stream, a file per hour), truth/ and networks.csv. A folder without\ntruth/manifest.json is not whole."
     )]
     Simulate(SimulateArgs),
     /// Compare labels and metrics with the truth of a simulation
@@ -262,7 +262,7 @@ pub(crate) struct ScoreArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
     /// Folder for events and truth
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["list", "live"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["list", "print", "live"])]
     pub(crate) out: Option<PathBuf>,
     /// Scenario: a shipped one (s0 to s11, demo) or a TOML file
     #[arg(long, default_value = "s11")]
@@ -300,6 +300,9 @@ pub(crate) struct SimulateArgs {
     /// Print the events as NDJSON instead of writing files, at this many times real speed
     #[arg(long, value_name = "SPEED", conflicts_with = "out")]
     pub(crate) live: Option<f64>,
+    /// Post the live events to this address in NDJSON batches instead of printing them
+    #[arg(long, value_name = "URL", requires = "live")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<u8> {
         shards: args.shards,
     };
     if let Some(speed) = args.live {
-        return paced(&options, speed);
+        return paced(&options, speed, args.to.as_deref());
     }
     let Some(out) = &args.out else { return Ok(2) };
     let begun = Instant::now();
@@ -89,22 +89,109 @@ fn with_bar(
     Ok(made)
 }
 
-// Events on standard output when their time has come, at a multiple of real speed.
-fn paced(options: &SimulateOptions, speed: f64) -> Result<u8> {
+/// Where live events go.
+enum Sink {
+    Stdout(std::io::BufWriter<std::io::Stdout>),
+    Http(Poster),
+}
+
+/// Posts batches; a batch that is refused for now is offered again.
+struct Poster {
+    client: reqwest::Client,
+    runtime: tokio::runtime::Handle,
+    url: String,
+    seed: u64,
+    number: u64,
+    batch: Vec<u8>,
+}
+
+const BATCH_BYTES: usize = 1 << 20;
+const TRIES_MAX: u32 = 8;
+
+impl Poster {
+    // Each batch carries a key, so that one delivered twice can be told from two.
+    fn flush(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.number += 1;
+        let body = std::mem::take(&mut self.batch);
+        let key = format!("simulate-{}-{}", self.seed, self.number);
+        for turn in 0..TRIES_MAX {
+            let request = self
+                .client
+                .post(&self.url)
+                .header("content-type", "application/x-ndjson")
+                .header("idempotency-key", &key)
+                .body(body.clone());
+            let wait = match self.runtime.block_on(request.send()) {
+                Ok(r) if r.status().is_success() => return Ok(()),
+                Ok(r) if r.status().is_server_error() || r.status().as_u16() == 429 => {
+                    let header = r.headers().get("retry-after").and_then(|h| h.to_str().ok()?.parse().ok());
+                    Duration::from_secs(header.unwrap_or(1 << turn))
+                }
+                Ok(r) => anyhow::bail!("`{}` refused a batch: {}", self.url, r.status()),
+                Err(e) if turn + 1 == TRIES_MAX => return Err(e).with_context(|| format!("`{}`", self.url)),
+                Err(_) => Duration::from_millis(200 << turn),
+            };
+            std::thread::sleep(wait);
+        }
+        anyhow::bail!("`{}` took no batch after {TRIES_MAX} tries", self.url)
+    }
+}
+
+impl Sink {
+    fn take(&mut self, line: &[u8]) -> Result<()> {
+        match self {
+            Self::Stdout(out) => Ok(out.write_all(line)?),
+            Self::Http(p) => {
+                p.batch.extend_from_slice(line);
+                if p.batch.len() >= BATCH_BYTES { p.flush() } else { Ok(()) }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Stdout(out) => Ok(out.flush()?),
+            Self::Http(p) => p.flush(),
+        }
+    }
+}
+
+// Events go out when their time has come, at a multiple of real speed.
+fn paced(options: &SimulateOptions, speed: f64, to: Option<&str>) -> Result<u8> {
     anyhow::ensure!(speed > 0.0, "--live must be above 0; 1 is real time");
     let begun = Instant::now();
-    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let mut sink = match to {
+        None => Sink::Stdout(std::io::BufWriter::new(std::io::stdout())),
+        Some(url) => Sink::Http(Poster {
+            client: reqwest::Client::new(),
+            runtime: tokio::runtime::Handle::current(),
+            url: url.to_owned(),
+            seed: options.seed,
+            number: 0,
+            batch: Vec::new(),
+        }),
+    };
+    let mut failure = None;
     live(options, |time_us, line| {
         let due = Duration::from_secs_f64(((time_us - options.start_us).max(0)) as f64 / 1e6 / speed);
         let early = due.saturating_sub(begun.elapsed());
-        if early > Duration::from_millis(2) {
-            if out.flush().is_err() {
-                return false;
+        let mut go_on = || -> Result<()> {
+            if early > Duration::from_millis(20) {
+                sink.flush()?;
+                std::thread::sleep(early);
             }
-            std::thread::sleep(early);
-        }
-        out.write_all(line).is_ok()
+            sink.take(line)
+        };
+        failure = go_on().err();
+        failure.is_none()
     })?;
-    out.flush().ok();
-    Ok(0)
+    match failure {
+        // The reader has seen enough.
+        Some(e) if crate::output::is_broken_pipe(&e) => Ok(0),
+        Some(e) => Err(e),
+        None => sink.flush().map(|()| 0),
+    }
 }

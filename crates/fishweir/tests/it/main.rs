@@ -8,4 +8,5 @@ mod hostile;
 mod project;
 mod reports;
 mod retention;
+mod simulate;
 mod weblog;
