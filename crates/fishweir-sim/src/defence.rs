@@ -1,6 +1,6 @@
 //! Rules, what they count, and what they decide on a frozen snapshot.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::config::{Action, Condition, DefenceConfig, Mode, RateKey, RuleConfig};
 use crate::device;

@@ -12,13 +12,16 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use crate::abuse::{LICENCE_ENCODING, LICENCE_OFFLINE, LICENCE_PREFETCH, WRONG_SYSTEM};
+use crate::config::{Action, Mode};
 use crate::defence::Rule;
 use crate::device::{self, KINDS};
 use crate::intent::{Intent, LOGIN_BUCKET, LOGIN_LEAKED, Route};
 use crate::network::{self, COUNTRIES};
 use crate::random::Key;
-use crate::rows::{Change, Contact, Decision, Health, Leak, Licence, Login, Note, Playback, Request};
-use crate::takeover::account_name;
+use crate::rows::{
+    Challenge, Change, Contact, Decision, Health, Leak, Licence, Login, Note, Playback, Request,
+};
+use crate::takeover::{account_name, account_number};
 use crate::truth::{DecisionTruth, EventTruth};
 use crate::world::{NOBODY, SHUFFLED, World};
 
@@ -31,6 +34,19 @@ pub(crate) struct Words {
     pub(crate) defences: ArrayRef,
     pub(crate) rules: ArrayRef,
     pub(crate) versions: ArrayRef,
+    services: ArrayRef,
+    methods: ArrayRef,
+    actions: ArrayRef,
+    modes: ArrayRef,
+    challenges: ArrayRef,
+}
+
+const ACTIONS: [Action; 5] = [Action::Log, Action::Challenge, Action::StepUp, Action::Limit, Action::Block];
+const MODES: [Mode; 3] = [Mode::Enforce, Mode::Shadow, Mode::Holdout];
+const CHALLENGES: [Challenge; 3] = [Challenge::Passed, Challenge::Failed, Challenge::Abandoned];
+
+fn index<T: PartialEq>(all: &[T], one: &T) -> i32 {
+    all.iter().position(|a| a == one).unwrap_or(0) as i32
 }
 
 type Columns = Vec<(&'static str, ArrayRef)>;
@@ -49,6 +65,11 @@ impl Words {
             defences: texts(rules.iter().map(|r| r.defence.as_str())),
             rules: texts(rules.iter().map(|r| r.name.as_str())),
             versions: texts(rules.iter().map(|r| r.version.as_str())),
+            services: texts(Route::ALL.iter().map(|r| r.facts().service)),
+            methods: texts(Route::ALL.iter().map(|r| r.facts().method)),
+            actions: texts(ACTIONS.iter().map(|a| a.name())),
+            modes: texts(MODES.iter().map(|m| m.name())),
+            challenges: texts(CHALLENGES.iter().map(|c| c.name())),
         }
     }
 }
@@ -83,6 +104,17 @@ fn put(b: &mut StringBuilder, text: std::fmt::Arguments<'_>) -> bool {
     b.write_fmt(text).is_ok()
 }
 
+// Sixteen hexadecimal digits; the general formatter takes several times as long.
+fn put_hex(b: &mut StringBuilder, prefix: &str, n: u64) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0u8; 16];
+    for (i, t) in text.iter_mut().enumerate() {
+        *t = DIGITS[(n >> (60 - 4 * i) & 0xF) as usize];
+    }
+    let digits = std::str::from_utf8(&text).unwrap_or_default();
+    b.write_str(prefix).is_ok() && b.write_str(digits).is_ok()
+}
+
 fn ip(b: &mut StringBuilder, ip: u32) -> bool {
     let [a, c, d, e] = ip.to_be_bytes();
     put(b, format_args!("{a}.{c}.{d}.{e}"))
@@ -104,7 +136,7 @@ fn ja3(key: Key, i: &Intent, b: &mut StringBuilder) -> bool {
     // Clients that shuffle their extensions show another mark with every connection.
     let seed = if i.party.flags & SHUFFLED != 0 { i.party.session } else { u64::from(i.party.software) };
     let (x, y) = (key.veil(seed ^ 1 << 60), key.veil(seed ^ 1 << 59));
-    put(b, format_args!("{x:016x}{y:016x}"))
+    put_hex(b, "", x) && put_hex(b, "", y)
 }
 
 fn batch(columns: Columns) -> Result<RecordBatch, ArrowError> {
@@ -148,7 +180,7 @@ impl Coder<'_> {
             let known = i.party.account != NOBODY && i.party.account >> 40 == 0;
             known
                 && (login || i.route != Route::Login)
-                && b.write_str(&account_name(self.w, i.party.account)).is_ok()
+                && put_hex(b, "a-", account_number(self.w, i.party.account))
         })
     }
 
@@ -160,22 +192,22 @@ impl Coder<'_> {
     }
 
     fn session<'a>(&self, n: usize, f: impl Fn(usize) -> &'a Intent) -> ArrayRef {
-        written(n, 18, |i, b| put(b, format_args!("s-{:016x}", f(i).party.session)))
+        written(n, 18, |i, b| put_hex(b, "s-", f(i).party.session))
     }
 
     fn ids<'a>(&self, n: usize, f: impl Fn(usize) -> &'a Intent) -> ArrayRef {
-        written(n, 16, |i, b| put(b, format_args!("{:016x}", event_id(self.key(), f(i).key))))
+        written(n, 16, |i, b| put_hex(b, "", event_id(self.key(), f(i).key)))
     }
 
     fn decided(&self, n: usize, f: impl Fn(usize) -> Option<Decision>) -> Result<Columns, ArrowError> {
         let rule = |i: usize| f(i).map(|d| i32::from(d.rule));
-        let action = |i: usize| f(i).map(|d| d.action.name());
+        let action = |i: usize| f(i).map(|d| index(&ACTIONS, &d.action));
         Ok(vec![
             ("defence", from_table(&self.words.defences, (0..n).map(rule))?),
             ("rule", from_table(&self.words.rules, (0..n).map(rule))?),
             ("rule_version", from_table(&self.words.versions, (0..n).map(rule))?),
-            ("action", words((0..n).map(action))),
-            ("mode", words((0..n).map(|i| f(i).map(|d| d.mode.name())))),
+            ("action", from_table(&self.words.actions, (0..n).map(action))?),
+            ("mode", from_table(&self.words.modes, (0..n).map(|i| f(i).map(|d| index(&MODES, &d.mode))))?),
         ])
     }
 }
@@ -187,8 +219,8 @@ pub(crate) fn requests(w: &World, words_: &Words, rows: &[Request]) -> Result<Re
     let mut path = String::new();
     let mut out: Columns = vec![
         ("time", time(rows.iter().map(|r| r.intent.time_us))),
-        ("service", words(rows.iter().map(|r| Some(r.intent.route.facts().service)))),
-        ("method", words(rows.iter().map(|r| Some(r.intent.route.facts().method)))),
+        ("service", from_table(&words_.services, rows.iter().map(|r| Some(r.intent.route as i32)))?),
+        ("method", from_table(&words_.methods, rows.iter().map(|r| Some(r.intent.route as i32)))?),
         (
             "path",
             written(n, 20, |i, b| {
@@ -207,8 +239,8 @@ pub(crate) fn requests(w: &World, words_: &Words, rows: &[Request]) -> Result<Re
     out.push(("device", c.device(n, at)));
     out.push(("session", c.session(n, at)));
     out.extend(c.decided(n, |i| rows[i].decision)?);
-    let challenge = |r: &Request| r.decision.and_then(|d| d.challenge).map(crate::rows::Challenge::name);
-    out.push(("challenge_result", words(rows.iter().map(challenge))));
+    let challenge = |r: &Request| r.decision.and_then(|d| d.challenge).map(|c| index(&CHALLENGES, &c));
+    out.push(("challenge_result", from_table(&words_.challenges, rows.iter().map(challenge))?));
     out.push(("event_id", c.ids(n, at)));
     batch(out)
 }

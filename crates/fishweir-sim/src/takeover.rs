@@ -25,7 +25,11 @@ pub(crate) struct AccountTruth {
 
 /// Name of an account in the streams: says nothing about its number.
 pub(crate) fn account_name(w: &World, account: u64) -> String {
-    format!("a-{:016x}", w.key.veil(account ^ 1 << 62))
+    format!("a-{:016x}", account_number(w, account))
+}
+
+pub(crate) fn account_number(w: &World, account: u64) -> u64 {
+    w.key.veil(account ^ 1 << 62)
 }
 
 fn vector(kind: AttackKind) -> &'static str {
