@@ -258,8 +258,6 @@ impl Ingest {
             Entry::Occupied(known) => {
                 let tables = known.into_mut();
                 tables.raw.refresh().await?;
-                tables.rejects.refresh().await?;
-                tables.files.refresh().await?;
                 tables
             }
             Entry::Vacant(new) => new.insert(Tables {
@@ -269,7 +267,12 @@ impl Ingest {
             }),
         };
         let ledger = &mut open.ledger;
-        ledger.follow(&tables.files, &self.shared.source.name).await?;
+        // Parquet files are known by their whole content; only text is looked up in the ledger.
+        if !is_parquet(input) {
+            tables.rejects.refresh().await?;
+            tables.files.refresh().await?;
+            ledger.follow(&tables.files, &self.shared.source.name).await?;
+        }
         let (input, head, stdin_reader) = self.settle(input, ledger)?;
         if head.is_empty() {
             report.status = FileStatus::Empty;
@@ -369,6 +372,12 @@ impl Ingest {
         file.flush()?;
         Ok((Input::File(path), head, None))
     }
+}
+
+fn is_parquet(input: &Input) -> bool {
+    let Input::File(path) = input else { return false };
+    let mut head = [0; 4];
+    File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == *b"PAR1"
 }
 
 fn failed_before_start(patterns: &[String], e: &InputError) -> FileReport {
@@ -585,6 +594,9 @@ impl OneFile<'_> {
         now_us: i64,
         identity: &Identity,
     ) -> Result<(), FileError> {
+        if piece.rejects.is_empty() {
+            return Ok(());
+        }
         let name = app(&identity.file_id);
         for _ in 0..REJECT_TRIES {
             let at = self.tables.rejects.committed(&name).await?.unwrap_or(0);

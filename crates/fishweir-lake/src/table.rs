@@ -1,7 +1,7 @@
 //! One Delta table: how rows enter, are replaced and leave.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
@@ -85,6 +85,8 @@ pub struct Table {
     delta: DeltaTable,
     schema: SchemaRef,
     time_column: Option<String>,
+    /// How far writers are known to have come, at the version held. Asking the log replays it.
+    writers: Mutex<HashMap<String, Option<i64>>>,
 }
 
 const TIME_COLUMN_KEY: &str = "fishweir.timeColumn";
@@ -103,6 +105,7 @@ impl Table {
             delta,
             schema: stored_schema(&spec.schema),
             time_column: spec.time_column.clone(),
+            writers: Mutex::default(),
         };
         match table.delta.load().await {
             Ok(()) => {}
@@ -130,7 +133,7 @@ impl Table {
         let state = delta.snapshot().map_err(LakeError::delta(name))?;
         let schema = state.snapshot().arrow_schema();
         let time_column = state.metadata().configuration().get(TIME_COLUMN_KEY).cloned();
-        Ok(Some(Self { name: name.to_owned(), delta, schema, time_column }))
+        Ok(Some(Self { name: name.to_owned(), delta, schema, time_column, writers: Mutex::default() }))
     }
 
     async fn create(&mut self) -> Result<(), LakeError> {
@@ -216,7 +219,14 @@ impl Table {
     /// # Errors
     /// A log that cannot be read.
     pub async fn refresh(&mut self) -> Result<(), LakeError> {
-        self.delta.update_state().await.map_err(LakeError::delta(&self.name))
+        let before = self.delta.version();
+        self.delta.update_state().await.map_err(LakeError::delta(&self.name))?;
+        if self.delta.version() != before
+            && let Ok(mut known) = self.writers.lock()
+        {
+            known.clear();
+        }
+        Ok(())
     }
 
     /// Returns the data files of this version.
@@ -238,11 +248,19 @@ impl Table {
     /// # Errors
     /// A log that cannot be read.
     pub async fn committed(&self, app: &str) -> Result<Option<i64>, LakeError> {
+        let known = self.writers.lock().ok().and_then(|w| w.get(app).copied());
+        if let Some(at) = known {
+            return Ok(at);
+        }
         let state = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
-        state
+        let at = state
             .transaction_version(self.delta.log_store().as_ref(), app)
             .await
-            .map_err(LakeError::delta(&self.name))
+            .map_err(LakeError::delta(&self.name))?;
+        if let Ok(mut known) = self.writers.lock() {
+            known.insert(app.to_owned(), at);
+        }
+        Ok(at)
     }
 
     /// Adds rows once, moving every given writer forward in the same atomic step.
@@ -593,11 +611,21 @@ impl Table {
         }
         let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
         let state = self.delta.snapshot()?;
+        let before = self.delta.version();
         CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(state), self.delta.log_store(), operation)
             .await?;
-        self.delta.update_state().await
+        self.delta.update_state().await?;
+        // WHY: only when nobody else committed in between is what was known still true.
+        let alone = before.is_some() && self.delta.version() == before.map(|v| v + 1);
+        if let Ok(mut known) = self.writers.lock() {
+            if !alone {
+                known.clear();
+            }
+            known.extend(commits.iter().filter(|_| alone).map(|c| (c.app.clone(), Some(c.version))));
+        }
+        Ok(())
     }
 }
 
