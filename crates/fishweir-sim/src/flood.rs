@@ -71,7 +71,7 @@ fn machines(c: &Campaign, rps: f64) -> u64 {
     let (each, least) = match c.config.tier {
         // The careful ask as a household does: some spread wide and slow, the skilled as busy as
         // somebody who searches.
-        3.. => (0.05, 30.0),
+        3.. => (0.065, 24.0),
         2 => (0.03, 100.0),
         _ if c.control.evasions & evasion::RESIDENTIAL != 0 => (0.15, 60.0),
         _ => (1.5, 12.0),
@@ -105,7 +105,7 @@ fn target(c: &Campaign, w: &World, now: Now, d: &mut Draws, party: &mut Party) -
             party.device = party.account << 16 | 2 << 8;
             party.session = c.key.veil(party.account << 20 | (now.tick / 180) as u64);
             // The skilled hide among ordinary calls.
-            if c.config.tier >= 3 && d.chance(0.3) {
+            if c.config.tier >= 3 && d.chance(0.45) {
                 let route = [Route::Home, Route::List, Route::Title][d.below(3) as usize];
                 return (route, w.catalogue.title(d.unit()), 0);
             }
