@@ -1,6 +1,6 @@
 //! A whole simulation: days through the engine, rows into files, truth beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -388,6 +388,35 @@ fn campaigns(engine: &Engine) -> Vec<CampaignTruth> {
     all.collect()
 }
 
+// Who is behind the attacks: one entry per actor, with the highest skill shown.
+fn actors(campaigns: &[CampaignTruth]) -> Vec<serde_json::Value> {
+    let mut by_actor: BTreeMap<&str, (u8, BTreeSet<&'static str>, Vec<&str>)> = BTreeMap::new();
+    for c in campaigns {
+        let slot = by_actor.entry(&c.actor).or_default();
+        slot.0 = slot.0.max(c.tier);
+        slot.1.insert(motive(c));
+        slot.2.push(&c.name);
+    }
+    let skill = ["booter", "crime crew", "professional", "hacktivist"];
+    by_actor
+        .into_iter()
+        .map(|(actor, (tier, motives, names))| {
+            let skill = skill[usize::from(tier.clamp(1, 4)) - 1];
+            serde_json::json!({"actor": actor, "tier": tier, "skill": skill, "motives": motives, "campaigns": names})
+        })
+        .collect()
+}
+
+fn motive(c: &CampaignTruth) -> &'static str {
+    match format!("{:?}", c.kind).as_bytes().first() {
+        Some(b'A') if c.tier == 4 => "protest",
+        Some(b'A') => "disruption",
+        Some(b'B') => "stolen accounts",
+        Some(b'C') => "service without paying",
+        _ => "stolen content",
+    }
+}
+
 fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Result<Summary, SimulateError> {
     let truth = writer.out.join("truth");
     let campaigns = campaigns(engine);
@@ -421,6 +450,7 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
             serde_json::json!({"asn": n.number, "country": network::COUNTRIES[usize::from(n.country)].code, "kind": n.kind.name()})
         })
         .collect();
+    write_json(&truth.join("actors.json"), &actors(&campaigns))?;
     write_json(&truth.join("adaptations.json"), &adaptations)?;
     write_json(&truth.join("accounts.json"), &engine.truth.accounts)?;
     write_json(&truth.join("devices.json"), &devices)?;
