@@ -91,7 +91,7 @@ pub fn simulate_counts(
             campaigns: plan::campaigns(&options.scenario, options.seed, start_us),
             events: events.collect(),
             sent: BTreeMap::new(),
-            words: Words::new(w.key, &[]),
+            words: Words::new(w.key, &[], 0.0),
             digests: BTreeMap::new(),
             rows: BTreeMap::new(),
             options,
@@ -300,7 +300,7 @@ impl Counts<'_> {
             start_us: e.start_us,
             end_us: e.end_us,
             routes: BTreeMap::new(),
-            requests: 0,
+            requests: None,
         });
         (campaigns.collect(), happenings.collect())
     }

@@ -84,8 +84,7 @@ const DAY_TICKS: f64 = 8_640.0;
 pub(crate) struct Defence {
     pub(crate) rules: Vec<Rule>,
     counts: Counts,
-    holdout_share: f64,
-    keyed_routes: [u8; 4],
+    pub(crate) holdout_share: f64,
 }
 
 fn route_named(name: &str) -> Option<Route> {
@@ -109,12 +108,8 @@ impl Defence {
     pub(crate) fn new(config: &DefenceConfig, key: Key, start_us: i64) -> Self {
         let mut all = if config.standard_rules { standard() } else { Vec::new() };
         all.extend(config.rules.iter().cloned());
-        let mut d = Self {
-            rules: Vec::new(),
-            counts: Counts::default(),
-            holdout_share: config.holdout_share,
-            keyed_routes: [0; 4],
-        };
+        let mut d =
+            Self { rules: Vec::new(), counts: Counts::default(), holdout_share: config.holdout_share };
         for r in all {
             let at = |day: f64| start_us.saturating_add((day.min(1e6) * 86_400e6) as i64);
             let rule = Rule {
@@ -272,7 +267,6 @@ impl Defence {
             .retain(|(what, _), c| c.at(tick, if *what == 0 { HOUR_TICKS } else { DAY_TICKS }) > 0.3);
         self.counts.licences.retain(|_, c| c.at(tick, HOUR_TICKS) > 0.3);
         self.counts.pairs.retain(|_, t| ((tick - *t) as f64) < DAY_TICKS);
-        self.keyed_routes = [0; 4];
     }
 }
 

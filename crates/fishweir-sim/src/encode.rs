@@ -39,6 +39,7 @@ pub(crate) struct Words {
     actions: ArrayRef,
     modes: ArrayRef,
     challenges: ArrayRef,
+    holdout_share: f64,
 }
 
 const ACTIONS: [Action; 5] = [Action::Log, Action::Challenge, Action::StepUp, Action::Limit, Action::Block];
@@ -56,7 +57,7 @@ fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 }
 
 impl Words {
-    pub(crate) fn new(key: Key, rules: &[Rule]) -> Self {
+    pub(crate) fn new(key: Key, rules: &[Rule], holdout_share: f64) -> Self {
         let marks: Vec<(String, String)> = (0..device::SOFTWARE).map(|s| device::marks(key, s)).collect();
         Self {
             agents: texts(marks.iter().map(|m| m.0.as_str())),
@@ -70,6 +71,7 @@ impl Words {
             actions: texts(ACTIONS.iter().map(|a| a.name())),
             modes: texts(MODES.iter().map(|m| m.name())),
             challenges: texts(CHALLENGES.iter().map(|c| c.name())),
+            holdout_share,
         }
     }
 }
@@ -382,6 +384,12 @@ pub(crate) fn decisions(w: &World, words_: &Words, rows: &[Licence]) -> Result<R
         Some(_) if rows[i].request.stopped() => "deny",
         _ => "allow",
     };
+    // Chance with which what was done was done: only rules that act hold some out.
+    let propensity = |i: usize| match decision(i).map(|d| d.mode) {
+        Some(Mode::Enforce) => 1.0 - words_.holdout_share,
+        Some(Mode::Holdout) => words_.holdout_share,
+        Some(Mode::Shadow) | None => 1.0,
+    };
     let shadow = |i: usize| decision(i).filter(|d| d.mode != crate::config::Mode::Enforce).map(|_| "deny");
     batch(vec![
         ("time", time((0..n).map(|i| at(i).time_us))),
@@ -397,7 +405,7 @@ pub(crate) fn decisions(w: &World, words_: &Words, rows: &[Licence]) -> Result<R
         ("policies", from_table(&words_.rules, (0..n).map(rule))?),
         ("shadow_outcome", words((0..n).map(shadow))),
         ("mode", words((0..n).map(|i| Some(decision(i).map_or("enforce", |d| d.mode.name()))))),
-        ("propensity", Arc::new((0..n).map(|_| Some(1.0)).collect::<Float64Array>())),
+        ("propensity", Arc::new((0..n).map(|i| Some(propensity(i))).collect::<Float64Array>())),
         ("event_id", c.ids(n, at)),
     ])
 }

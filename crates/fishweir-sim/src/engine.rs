@@ -438,7 +438,7 @@ impl Engine {
                 *e.routes.entry(i.route.name()).or_default() += 1;
             }
             self.responders.see(&i, stopped);
-            self.truth.request(&r, &self.w);
+            self.truth.request(&r);
             match i.route {
                 Route::Login => self.login(&r, &mut burst, out),
                 Route::Licence => self.licence(&r, out),
@@ -568,10 +568,7 @@ impl Engine {
                 shed: m.shed,
             });
         }
-        for n in self.responders.minute(time_us + TICK_US, &mut self.defence) {
-            self.truth.notes.push(n.title.clone());
-            out.notes.push(n);
-        }
+        out.notes.extend(self.responders.minute(time_us + TICK_US, &mut self.defence));
     }
 }
 

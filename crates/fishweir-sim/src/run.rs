@@ -107,8 +107,8 @@ pub struct HappeningTruth {
     pub end_us: i64,
     /// Requests by route.
     pub routes: BTreeMap<String, u64>,
-    /// Requests it brought.
-    pub requests: u64,
+    /// Requests it brought; `None` where they are not told apart from the usual ones.
+    pub requests: Option<u64>,
 }
 
 /// Which simulation a folder holds.
@@ -187,7 +187,7 @@ pub fn simulate(
             files: options.files,
             w: engine.w.clone(),
             names: engine.campaigns.iter().map(|c| c.config.name.clone()).collect(),
-            words: Words::new(engine.w.key, &engine.defence.rules),
+            words: Words::new(engine.w.key, &engine.defence.rules, engine.defence.holdout_share),
             digests: BTreeMap::new(),
             rows: BTreeMap::new(),
         };
@@ -195,17 +195,13 @@ pub fn simulate(
         for day in 0..options.scenario.days {
             // One hour is simulated while the one before is written.
             for h in 0..24 {
-                let hour_of_day = (day, h);
                 let (made, written) = {
                     let writer = &mut writer;
                     let done = ready.take();
-                    rayon::join(
-                        || engine.hour(hour_of_day.0, hour_of_day.1),
-                        || done.map_or(Ok(()), |hour| writer.hour(hour)),
-                    )
+                    rayon::join(|| engine.hour(day, h), || done.map_or(Ok(()), |hour| writer.hour(hour)))
                 };
                 written?;
-                writer.words = Words::new(engine.w.key, &engine.defence.rules);
+                writer.words = Words::new(engine.w.key, &engine.defence.rules, engine.defence.holdout_share);
                 ready = Some(made);
             }
             progress(day + 1);
@@ -428,7 +424,7 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
             start_us: e.start_us,
             end_us: e.end_us,
             routes: e.routes.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect(),
-            requests: e.requests,
+            requests: Some(e.requests),
         })
         .collect();
     let adaptations: Vec<_> = engine.campaigns.iter().flat_map(|c| c.control.log.iter()).collect();
@@ -507,7 +503,7 @@ pub fn live(
         for day in 0..options.scenario.days {
             for h in 0..24 {
                 let mut hour = engine.hour(day, h);
-                let words = Words::new(engine.w.key, &engine.defence.rules);
+                let words = Words::new(engine.w.key, &engine.defence.rules, engine.defence.holdout_share);
                 for slice in &mut hour.slices {
                     let batches = [
                         ("requests", encode::requests(&engine.w, &words, &slice.requests)),

@@ -3,7 +3,7 @@
 use crate::config::{Action, Mode};
 use crate::rows::Request;
 use crate::takeover::AccountTruth;
-use crate::world::{Stage, World};
+use crate::world::Stage;
 
 /// Version of the truth's own layout.
 pub(crate) const TRUTH_VERSION: u32 = 1;
@@ -35,12 +35,11 @@ pub(crate) struct Truth {
     pub(crate) events: Vec<EventTruth>,
     pub(crate) decisions: Vec<DecisionTruth>,
     pub(crate) accounts: Vec<AccountTruth>,
-    pub(crate) notes: Vec<String>,
     pub(crate) devices: std::collections::BTreeMap<u64, (u16, &'static str)>,
 }
 
 impl Truth {
-    pub(crate) fn request(&mut self, r: &Request, _w: &World) {
+    pub(crate) fn request(&mut self, r: &Request) {
         let i = &r.intent;
         let twin = !matches!(
             i.party.stage,

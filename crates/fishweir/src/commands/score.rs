@@ -152,6 +152,7 @@ fn print_detail(name: &str, value: &Value, depth: usize) -> Result<()> {
             say(&format!("{pad}{name}: {}", if all.is_empty() { "none".to_owned() } else { all.join(", ") }))
         }
         Value::Null => say(&format!("{pad}{name}: unknown")),
+        Value::Number(n) if n.is_u64() => say(&format!("{pad}{name}: {n}")),
         Value::Number(n) => say(&format!("{pad}{name}: {:.3}", n.as_f64().unwrap_or(f64::NAN))),
         other => say(&format!("{pad}{name}: {other}")),
     }

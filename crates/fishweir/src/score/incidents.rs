@@ -1,8 +1,9 @@
 //! Incidents against attacks.
 //!
 //! An incident and an attack match when their times overlap, five minutes of slack on each side,
-//! and they share a route. Attacks on accounts that surge on the sign-in route count as attacks for
-//! precision, but recall is taken over the DoS family alone.
+//! they share a route, and the attack brought at least a tenth of the incident's excess while they
+//! overlapped: a trickle beside a benign wave does not make the wave an attack. Attacks of other
+//! families that surge count as attacks for precision, but recall is taken over the DoS family alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,8 @@ use super::{Rate, Score, median};
 const SLACK_US: i64 = 5 * 60_000_000;
 /// Share of an attack's requests that a route or mark must have to be one of its own.
 const OWN_SHARE: f64 = 0.10;
+/// Share of an incident's excess that an attack must have brought to be what was found.
+const EXCESS_SHARE: f64 = 0.10;
 /// Share above which a mark says what the attack is.
 const MAIN_SHARE: f64 = 0.5;
 
@@ -64,7 +67,17 @@ fn own<K: Ord>(counts: &BTreeMap<K, u64>, least: f64) -> Vec<&K> {
 fn meets(f: &Found, c: &CampaignTruth) -> bool {
     let (Some(from), Some(to)) = (c.start_us, c.end_us) else { return false };
     let shared = own(&c.routes, OWN_SHARE).into_iter().any(|r| f.routes.contains(r));
-    f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)"))
+    f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)")) && explains(f, c, from, to)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
+fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
+    let Some(excess) = f.excess else { return true };
+    let length = (to_us - from_us).max(1) as f64;
+    let both = (f.end_us.min(to_us) - f.start_us.max(from_us)).max(0) as f64;
+    // An attack shorter than the slack may lie just beside the incident that it is.
+    let share = if length <= SLACK_US as f64 { 1.0 } else { both / length };
+    c.requests as f64 * share >= EXCESS_SHARE * excess
 }
 
 /// Returns the score; `seen_us` is the time up to which Fishweir has looked.
@@ -93,7 +106,11 @@ pub(crate) fn score(
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
         .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
         .with("false_attacks_by_happening", false_by_happening(&attacks, campaigns, happenings))
-        .with("missed", real.iter().filter(|c| !caught(c)).map(|c| c.name.as_str()).collect::<Vec<_>>());
+        .with(
+            "missed",
+            (!real.is_empty())
+                .then(|| real.iter().filter(|c| !caught(c)).map(|c| c.name.as_str()).collect::<Vec<_>>()),
+        );
     for (name, value) in errors(&attacks, &real) {
         score = score.with(name, value);
     }
@@ -264,9 +281,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trickle_does_not_make_a_benign_wave_an_attack() {
+        let mut trickle = campaign("a", AttackKind::A1, 100, 120);
+        trickle.requests = 20;
+        let s = score(&[found("attack", 101, 119, "/home")], &[trickle], &[], i64::MAX);
+        assert_eq!((s.found_true, s.truth_found), (0, 0));
+    }
+
+    #[test]
     fn nothing_to_score_is_unknown() {
         let s = score(&[], &[], &[], i64::MAX);
         assert_eq!((s.precision, s.recall), (None, None));
+        assert!(s.detail["missed"].is_null(), "nothing missed of nothing is no good news");
         assert!(s.reason.is_some());
     }
 
@@ -277,7 +303,7 @@ mod tests {
             start_us: 0,
             end_us: 60 * 60_000_000,
             routes: BTreeMap::new(),
-            requests: 1,
+            requests: Some(1),
         };
         let s = score(
             &[found("attack", 10, 20, "/home"), found("attack", 900, 910, "/home")],
