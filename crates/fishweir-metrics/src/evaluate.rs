@@ -347,6 +347,14 @@ impl Evaluator {
         let periods: BTreeMap<i64, Interval> =
             buckets.periods().into_iter().map(|p| (p.from_us, p)).collect();
         let mut out = Vec::new();
+        // A period of which nothing is known says so; it does not just stay away.
+        for period in periods.values().filter(|p| !found.keys().any(|(start, _)| *start == p.from_us)) {
+            let mut v = self.blank(metric, *period, None);
+            if v.coverage == 0.0 {
+                v.reason = Some(no_data(metric));
+                out.push(v);
+            }
+        }
         for ((start, label), f) in found {
             let Some(period) = periods.get(&start) else { continue };
             let mut v = self.blank(metric, *period, Some(label.unwrap_or_else(|| "(none)".to_owned())));

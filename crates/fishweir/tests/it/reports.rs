@@ -88,6 +88,11 @@ fn no_data_is_unknown_and_never_zero() {
         assert!(card["value"]["value"].is_null(), "{card}");
         assert!(card["value"]["reason"].as_str().is_some_and(|r| !r.is_empty()), "{card}");
     }
+    let split = ["--by", "service", "--from", "2026-09-01", "--to", "2026-09-02", "--grain", "day"];
+    let mut args = vec!["metric", "requests", "--format", "json"];
+    args.extend(split);
+    let rows = p.json(&args);
+    assert!(rows[0]["value"].is_null() && rows[0]["reason"].is_string(), "{rows}");
     let text = p.ok(&["report", "--for", "executive", "--period", "2026-09"]);
     assert!(text.contains("unknown") && !text.contains("No attack was seen"), "{text}");
 }
