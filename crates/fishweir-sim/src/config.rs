@@ -53,6 +53,10 @@ pub struct Scenario {
     /// Accounts when the command line names none.
     #[serde(default = "two_thousand")]
     pub accounts: u64,
+    /// Memory that a simulation may take, MiB: demand is planned in shorter parts to stay below, and
+    /// a world that cannot stay below is refused. Changes no event.
+    #[serde(default = "four_gib")]
+    pub memory_mib: u64,
     /// Normal behaviour.
     #[serde(default)]
     pub world: WorldConfig,
@@ -75,6 +79,9 @@ const fn thirty() -> u32 {
 }
 const fn two_thousand() -> u64 {
     2_000
+}
+const fn four_gib() -> u64 {
+    4_096
 }
 
 /// Normal behaviour. Defaults and their sources: docs/simulator.md.
@@ -119,6 +126,13 @@ pub struct WorldConfig {
     pub capacity_factor: f64,
     /// Share of notes that are wrong or late.
     pub wrong_notes_share: f64,
+    /// How often ordinary life looks like abuse, 1 as documented: campuses, partners that sign in,
+    /// card troubles, mistyped gift codes, hotel sets, press accounts.
+    pub twins_share: f64,
+    /// Share of members who look at their account page in a visit.
+    pub account_page_share: f64,
+    /// Share of account takeover contacts that an analyst judges; one in twelve judgements is wrong.
+    pub reviewed_share: f64,
 }
 
 impl Default for WorldConfig {
@@ -143,6 +157,9 @@ impl Default for WorldConfig {
             error_share: 0.002,
             capacity_factor: 2.2,
             wrong_notes_share: 0.3,
+            twins_share: 1.0,
+            account_page_share: 0.01,
+            reviewed_share: 0.5,
         }
     }
 }
@@ -230,6 +247,20 @@ pub enum Condition {
         /// DRM system that the device type does not have.
         #[serde(default)]
         wrong_drm: bool,
+    },
+    /// A look at the account page that looks risky.
+    Account {
+        /// New device in a country that is not the account's.
+        #[serde(default)]
+        new_device_abroad: bool,
+        /// Looks of one account within an hour.
+        #[serde(default)]
+        per_hour: Option<u32>,
+    },
+    /// A title asked for while this many other sessions of the account play.
+    Streams {
+        /// Other sessions with a heartbeat in the last two minutes; at most 7.
+        others: u32,
     },
 }
 
@@ -351,6 +382,8 @@ pub enum HappeningKind {
     GuideRefresh,
     /// Our own load test.
     LoadTest,
+    /// A bank declines the cards of members, who try again.
+    BankOutage,
 }
 
 /// One benign happening.
@@ -552,6 +585,8 @@ impl Scenario {
             ("mfa_share", w.mfa_share),
             ("error_share", w.error_share),
             ("wrong_notes_share", w.wrong_notes_share),
+            ("account_page_share", w.account_page_share),
+            ("reviewed_share", w.reviewed_share),
         ];
         for (key, value) in shares {
             range(format!("world.{key}"), value, 0.0, 1.0)?;
@@ -565,12 +600,14 @@ impl Scenario {
             ("cgnat_addresses", f64::from(w.cgnat_addresses), 1.0, 16_000.0),
             ("contacts_per_month", w.contacts_per_month, 0.0, 10.0),
             ("automation_share", w.automation_share, 0.0, 5.0),
+            ("twins_share", w.twins_share, 0.0, 20.0),
             ("capacity_factor", w.capacity_factor, 1.0, 100.0),
         ];
         for (key, value, low, high) in others {
             range(format!("world.{key}"), value, low, high)?;
         }
         range("accounts".to_owned(), self.accounts as f64, 1.0, 4e9)?;
+        range("memory_mib".to_owned(), self.memory_mib as f64, 128.0, 1e7)?;
         range("days".to_owned(), f64::from(self.days), 1.0, 1_000.0)?;
         range("defence.response_min".to_owned(), self.defence.response_min, 0.1, 1440.0)?;
         range("defence.holdout_share".to_owned(), self.defence.holdout_share, 0.0, 0.5)?;

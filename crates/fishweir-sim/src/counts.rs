@@ -25,7 +25,7 @@ use crate::intent::{Intent, LOGIN_LEAKED, LOGIN_WRONG, ROUTES, Route, event_key}
 use crate::network::COUNTRIES;
 use crate::plan;
 use crate::random::{Key, Purpose};
-use crate::rows::{Change, Contact, Leak, Login, LoginOutcome, Request, Sparse};
+use crate::rows::{Change, Contact, Leak, Login, LoginOutcome, Request, Sparse, Verdict};
 use crate::run::{
     CampaignTruth, HappeningTruth, SimulateError, SimulateOptions, Summary, conclude, eat, pool, prepare,
 };
@@ -251,8 +251,8 @@ impl Counts<'_> {
             let mut logins: Vec<Login> =
                 ids.clone().into_par_iter().filter_map(|id| login(w, id, day, day_us)).collect();
             logins.sort_by_key(|l| (l.request.intent.time_us, l.request.intent.key));
-            let (mut changes, mut contacts, mut leaks) =
-                (Vec::<Change>::new(), Vec::<Contact>::new(), Vec::<Leak>::new());
+            let (mut changes, mut contacts) = (Vec::<Change>::new(), Vec::<Contact>::new());
+            let (mut leaks, mut verdicts) = (Vec::<Leak>::new(), Vec::<Verdict>::new());
             let rare: Vec<Sparse> =
                 ids.into_par_iter().flat_map_iter(|id| sparse::of_account(w, id, day, day_us)).collect();
             for s in rare {
@@ -260,6 +260,7 @@ impl Counts<'_> {
                     Sparse::Change(c) => changes.push(c),
                     Sparse::Contact(c) => contacts.push(c),
                     Sparse::Leak(l) => leaks.push(l),
+                    Sparse::Verdict(v) => verdicts.push(v),
                     Sparse::Note(_) => {}
                 }
             }
@@ -268,6 +269,7 @@ impl Counts<'_> {
                 ("account_changes", encode::changes(w, &self.words, &changes)),
                 ("contacts", encode::contacts(w, &contacts)),
                 ("leaks", encode::leaks(w, &leaks)),
+                ("verdicts", encode::verdicts(w, &verdicts)),
             ];
             for (stream, batch) in batches {
                 let batch = batch.map_err(|e| bad::<String>(self.out)(e.to_string()))?;
@@ -331,7 +333,7 @@ fn login(w: &World, id: u64, day: u32, day_us: i64) -> Option<Login> {
     let time_us = day_us + (utc * 1e6) as i64;
     let key = event_key(0, id, day, 0xF_FFFE);
     let intent = Intent { time_us, key, title: 0, aux, route: Route::Login, tries: 0, party };
-    let request = Request { intent, status: 200, latency_us: 0, bytes: 0, decision: None };
+    let request = Request { intent, status: 200, other_status: 200, latency_us: 0, bytes: 0, decision: None };
     let outcome = if right { LoginOutcome::Success } else { LoginOutcome::WrongCredential };
     Some(Login { request, outcome, mfa: a.mfa })
 }

@@ -47,6 +47,13 @@ enum Matcher {
         accounts_per_device_day: Option<f64>,
         wrong_drm: bool,
     },
+    Account {
+        new_device_abroad: bool,
+        per_hour: Option<f64>,
+    },
+    Streams {
+        others: usize,
+    },
 }
 
 /// A count that fades: by half a lifetime every window.
@@ -73,11 +80,18 @@ struct Counts {
     pairs: HashMap<(u64, u64), i64>,
     many: HashMap<(u8, u64), Fading>,
     licences: HashMap<u64, Fading>,
+    pages: HashMap<u64, Fading>,
+    streams: HashMap<u64, Streams>,
 }
+
+/// Sessions of an account that play, the latest eight, with the tick of their last heartbeat.
+type Streams = [(u64, i64); 8];
 
 const MINUTE_TICKS: f64 = 6.0;
 const HOUR_TICKS: f64 = 360.0;
 const DAY_TICKS: f64 = 8_640.0;
+/// A stream without a heartbeat for so long has ended.
+const SILENT_TICKS: i64 = 12;
 
 /// All rules and their counts.
 #[derive(Debug)]
@@ -223,6 +237,21 @@ impl Defence {
                         seen.is_some_and(|c| c.at(tick, DAY_TICKS) > most)
                     }) || (*wrong_drm && wrong_system(p.device)))
             }
+            Matcher::Account { new_device_abroad, per_hour } => {
+                i.route == Route::AccountPage
+                    && ((*new_device_abroad && p.flags & (NEW_DEVICE | ABROAD) == NEW_DEVICE | ABROAD)
+                        || per_hour.is_some_and(|most| {
+                            let seen = self.counts.pages.get(&p.account);
+                            seen.is_some_and(|c| c.at(tick, HOUR_TICKS) > most)
+                        }))
+            }
+            Matcher::Streams { others } => {
+                i.route == Route::Manifest
+                    && self.counts.streams.get(&p.account).is_some_and(|s| {
+                        let alive = |x: &&(u64, i64)| x.0 != p.session && tick - x.1 <= SILENT_TICKS;
+                        s.iter().filter(alive).count() >= *others
+                    })
+            }
         }
     }
 
@@ -244,9 +273,22 @@ impl Defence {
                     self.counts.licences.entry(p.account).or_default().add(tick, HOUR_TICKS, 1.0);
                     self.pair(1, p.device, p.account, tick, DAY_TICKS);
                 }
+                Route::AccountPage => {
+                    self.counts.pages.entry(p.account).or_default().add(tick, HOUR_TICKS, 1.0);
+                }
+                Route::Heartbeat if p.account != NOBODY => self.beat(p.account, p.session, tick),
                 _ => {}
             }
         }
+    }
+
+    fn beat(&mut self, account: u64, session: u64, tick: i64) {
+        let all = self.counts.streams.entry(account).or_insert([(0, i64::MIN / 2); 8]);
+        let at = all.iter().position(|x| x.0 == session).unwrap_or_else(|| {
+            // The one that has been silent longest makes room.
+            (0..all.len()).min_by_key(|n| all[*n].1).unwrap_or_default()
+        });
+        all[at] = (session, tick);
     }
 
     // Counts an account the first time it is seen with a subject within the window.
@@ -266,6 +308,8 @@ impl Defence {
             .many
             .retain(|(what, _), c| c.at(tick, if *what == 0 { HOUR_TICKS } else { DAY_TICKS }) > 0.3);
         self.counts.licences.retain(|_, c| c.at(tick, HOUR_TICKS) > 0.3);
+        self.counts.pages.retain(|_, c| c.at(tick, HOUR_TICKS) > 0.3);
+        self.counts.streams.retain(|_, s| s.iter().any(|x| tick - x.1 <= SILENT_TICKS));
         self.counts.pairs.retain(|_, t| ((tick - *t) as f64) < DAY_TICKS);
     }
 }
@@ -344,6 +388,10 @@ impl Matcher {
                 accounts_per_device_day: accounts_per_device_day.map(f64::from),
                 wrong_drm: *wrong_drm,
             },
+            Condition::Account { new_device_abroad, per_hour } => {
+                Self::Account { new_device_abroad: *new_device_abroad, per_hour: per_hour.map(f64::from) }
+            }
+            Condition::Streams { others } => Self::Streams { others: *others as usize },
         }
     }
 }

@@ -19,11 +19,11 @@ use crate::intent::{Intent, LOGIN_BUCKET, LOGIN_LEAKED, Route};
 use crate::network::{self, COUNTRIES};
 use crate::random::Key;
 use crate::rows::{
-    Challenge, Change, Contact, Decision, Health, Leak, Licence, Login, Note, Playback, Request,
+    Challenge, Change, Contact, Decision, Health, Leak, Licence, Login, Note, Playback, Request, Verdict,
 };
 use crate::takeover::{account_name, account_number};
 use crate::truth::{DecisionTruth, EventTruth};
-use crate::world::{NOBODY, SHUFFLED, World};
+use crate::world::{NOBODY, PARTNER, SHUFFLED, World};
 
 /// Words that stand in columns again and again.
 #[derive(Debug)]
@@ -247,6 +247,13 @@ pub(crate) fn requests(w: &World, words_: &Words, rows: &[Request]) -> Result<Re
     batch(out)
 }
 
+fn credential(i: &Intent) -> &'static str {
+    match i.party.flags & PARTNER {
+        0 => "password",
+        _ => "partner",
+    }
+}
+
 // A wrong password is another one with every try.
 fn typed(i: &Intent) -> u64 {
     let wrong = i.aux & 3 != 0;
@@ -269,7 +276,7 @@ pub(crate) fn logins(w: &World, words_: &Words, rows: &[Login]) -> Result<Record
             }),
         ),
         ("outcome", words(rows.iter().map(|r| Some(r.outcome.name())))),
-        ("credential", words((0..n).map(|_| Some("password")))),
+        ("credential", words((0..n).map(|i| Some(credential(at(i)))))),
         (
             "password_bucket",
             written(n, 6, |i, b| {
@@ -482,6 +489,18 @@ pub(crate) fn notes(rows: &[Note]) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
+pub(crate) fn verdicts(w: &World, rows: &[Verdict]) -> Result<RecordBatch, ArrowError> {
+    let n = rows.len();
+    batch(vec![
+        ("time", time(rows.iter().map(|r| r.time_us))),
+        ("subject_kind", words((0..n).map(|_| Some("account")))),
+        ("subject", written(n, 18, |i, b| b.write_str(&account_name(w, rows[i].account)).is_ok())),
+        ("verdict", words(rows.iter().map(|r| Some(r.verdict)))),
+        ("reviewer", written(n, 10, |i, b| put(b, format_args!("analyst-{}", rows[i].reviewer)))),
+        ("reason", words(rows.iter().map(|r| Some(r.reason)))),
+    ])
+}
+
 /// Truth about events: id, campaign, stage, twin or attack.
 pub(crate) fn event_truth(
     w: &World,
@@ -526,6 +545,11 @@ pub(crate) fn decision_truth(
         ("campaign", words(rows.iter().map(campaign))),
         ("should_be", words(rows.iter().map(|r| Some(should(r))))),
         ("is_error", Arc::new(rows.iter().map(error).collect::<BooleanArray>())),
+        (
+            "counterfactual_status",
+            Arc::new(rows.iter().map(|r| Some(i32::from(r.other_status))).collect::<Int32Array>()),
+        ),
+        ("cost_usd", Arc::new(rows.iter().map(|r| Some(r.cost_usd)).collect::<Float64Array>())),
     ])
 }
 

@@ -14,12 +14,13 @@ use crate::defence::Defence;
 use crate::flood::{self, Now, TICK_US};
 use crate::happening::{self, Event};
 use crate::intent::{Intent, LOGIN_UNKNOWN, ROUTES, Route, retry_key};
-use crate::random::{Key, Purpose};
+use crate::random::{Draws, Key, Purpose};
 use crate::respond::Responders;
 use crate::rows::{Challenge, Health, Licence, Login, LoginOutcome, Note, Playback, Request, Slice, Sparse};
 use crate::sparse;
 use crate::takeover;
 use crate::truth::Truth;
+use crate::twins;
 use crate::visit::{self, Visit};
 use crate::world::{BUGGY, HUMAN, NOBODY, Stage, World};
 
@@ -53,6 +54,7 @@ pub(crate) struct Engine {
     denied: HashMap<u64, i64>,
     load: Load,
     mean_rps: f64,
+    plan_hours: u32,
     cut: Cut,
 }
 
@@ -71,6 +73,11 @@ struct Minute {
     errors: i64,
     shed: i64,
     latencies: Vec<u32>,
+}
+
+// A visit drawn into the next day begins at its last slice rather than never.
+fn slice_of_day(v: &Visit, day_us: i64) -> i64 {
+    ((v.start_us - day_us) / SLICE_US).clamp(0, DAY_US / SLICE_US - 1)
 }
 
 fn service(route: Route) -> usize {
@@ -135,6 +142,7 @@ impl Engine {
                 minute: std::array::from_fn(|_| Minute::default()),
             },
             mean_rps,
+            plan_hours: crate::memory::plan_hours(scenario),
             cut,
             w,
         }
@@ -150,10 +158,12 @@ impl Engine {
         if day == 0 && hour == 0 {
             self.evening_before();
         }
+        if hour % self.plan_hours == 0 {
+            self.visits = self.plan(day, day_us, hour..hour + self.plan_hours);
+        }
+        self.defence.forget(self.tick_of(day_us) + i64::from(hour) * 360);
         if hour == 0 {
-            self.visits = self.plan(day, day_us);
             self.morning(day, day_us);
-            self.defence.forget(self.tick_of(day_us));
             self.denied.retain(|_, t| *t > day_us - DAY_US);
         }
         let first = i64::from(hour) * 6;
@@ -169,7 +179,6 @@ impl Engine {
         (time_us - self.start_us).div_euclid(TICK_US)
     }
 
-    // Visits of the day by the slice they begin in.
     // What members were doing when the simulation begins: visits of the evening before that reach
     // into it. Without them the first hours would be emptier than any later ones.
     fn evening_before(&mut self) {
@@ -196,7 +205,9 @@ impl Engine {
         }
     }
 
-    fn plan(&self, day: u32, day_us: i64) -> Vec<Vec<(u32, Visit)>> {
+    // Visits of some hours of the day by the slice they begin in.
+    fn plan(&self, day: u32, day_us: i64, hours: std::ops::Range<u32>) -> Vec<Vec<(u32, Visit)>> {
+        let slices = i64::from(hours.start) * 6..i64::from(hours.end) * 6;
         let mut out: Vec<Vec<(u32, Visit)>> = vec![Vec::new(); (DAY_US / SLICE_US) as usize];
         let blocks = self.w.accounts.div_ceil(BLOCK);
         for shard in 0..self.cut.shards.max(1) {
@@ -210,15 +221,13 @@ impl Engine {
                         all.extend(
                             self.events.iter().filter_map(|e| e.visit(&self.w, id, day, self.start_us)),
                         );
-                        all
+                        all.into_iter().filter(|v| slices.contains(&slice_of_day(v, day_us)))
                     })
                     .collect()
                 })
                 .collect();
             for v in found.into_iter().flatten() {
-                // A visit drawn into the next day begins at its last slice rather than never.
-                let slice = ((v.start_us - day_us) / SLICE_US).clamp(0, DAY_US / SLICE_US - 1);
-                out[slice as usize].push((day, v));
+                out[slice_of_day(&v, day_us) as usize].push((day, v));
             }
         }
         out
@@ -235,6 +244,7 @@ impl Engine {
         for (n, (account, at_us)) in taken {
             self.taken(n, account, at_us, &mut burst);
         }
+        burst.intents.extend(twins::of_day(&self.w, day, day_us));
         burst.sparse.extend(sparse::of_day(&self.w, day, day_us));
         if day == 0 {
             let (events, campaigns) = (&self.events, &self.campaigns);
@@ -298,12 +308,14 @@ impl Engine {
                 Sparse::Contact(c) => out.contacts.push(c),
                 Sparse::Leak(l) => out.leaks.push(l),
                 Sparse::Note(n) => out.notes.push(n),
+                Sparse::Verdict(v) => out.verdicts.push(v),
             }
         }
         out.changes.sort_by_key(|c| (c.time_us, c.account));
         out.contacts.sort_by_key(|c| (c.time_us, c.account));
         out.leaks.sort_by_key(|c| (c.time_us, c.account));
         out.notes.sort_by_key(|c| c.time_us);
+        out.verdicts.sort_by_key(|c| (c.time_us, c.account));
         out
     }
 
@@ -355,7 +367,8 @@ impl Engine {
     fn outcome(&self, i: &Intent, tick: i64) -> Request {
         let mut d = self.w.key.draws(i.key, u32::from(i.tries), Purpose::Outcome, 0);
         let facts = i.route.facts();
-        let plain = Request { intent: *i, status: 200, latency_us: 0, bytes: 0, decision: None };
+        let plain =
+            Request { intent: *i, status: 200, other_status: 0, latency_us: 0, bytes: 0, decision: None };
         if !i.route.is_request() {
             return plain;
         }
@@ -377,32 +390,39 @@ impl Engine {
         r.latency_us = latency.min(4e9) as u32;
         r.bytes =
             if slow { d.below(900) as u32 } else { (f64::from(facts.bytes) * d.between(0.7, 1.4)) as u32 };
+        let served = self.served(i, u, &mut d);
+        let refused = if decision.is_some_and(|x| x.action == Action::Limit) { 429 } else { 403 };
         if r.stopped() {
-            r.status = if decision.is_some_and(|x| x.action == Action::Limit) { 429 } else { 403 };
+            (r.status, r.other_status) = (refused, served);
             r.latency_us = 800 + d.below(2_500) as u32;
             r.bytes = 180 + d.below(90) as u32;
             return r;
         }
+        (r.status, r.other_status) = (served, refused);
+        if r.status == 503 {
+            r.latency_us = 900 + d.below(900) as u32;
+        }
+        r
+    }
+
+    // Status of a wish that no defence stops, at a load of its service.
+    fn served(&self, i: &Intent, u: f64, d: &mut Draws) -> u16 {
         // Low priority goes first as the service fills up.
         let over = ((u - 0.8) / 0.6).clamp(0.0, 1.0);
-        if over > 0.0 && f64::from(facts.priority) > 100.0 * (1.0 - over * over * over) {
-            r.status = 503;
-            r.latency_us = 900 + d.below(900) as u32;
-            return r;
+        if over > 0.0 && f64::from(i.route.facts().priority) > 100.0 * (1.0 - over * over * over) {
+            return 503;
         }
         let failing = self.w.config.error_share + (u - 0.95).max(0.0) * 0.6;
         if d.chance(failing.min(0.9)) || (i.party.stage == Stage::RetryStorm && d.chance(0.35)) {
-            r.status = if u > 0.95 { 504 } else { 500 };
-            return r;
+            return if u > 0.95 { 504 } else { 500 };
         }
-        r.status = match i.route {
+        match i.route {
             Route::Login if i.aux & 3 != 0 => 401,
             Route::Nowhere => 404,
             Route::Payment if i.aux & 1 != 0 => 402,
             Route::Gift if i.aux & 1 != 0 => 404,
             _ => 200,
-        };
-        r
+        }
     }
 
     fn account_for(&mut self, answers: Vec<Request>, now: Now, out: &mut Slice) {
@@ -572,7 +592,7 @@ impl Engine {
     }
 }
 
-fn work_of(i: &Intent) -> u32 {
+pub(crate) fn work_of(i: &Intent) -> u32 {
     let cost = i.route.facts().cost;
     match i.route {
         Route::Search if i.aux > 0 => cost * (1 + i.aux / 40),

@@ -54,6 +54,7 @@ impl Event {
             HappeningKind::Deploy => Stage::Deploy,
             HappeningKind::GuideRefresh => Stage::GuideRefresh,
             HappeningKind::LoadTest => Stage::LoadTest,
+            HappeningKind::BankOutage => Stage::BankOutage,
         }
     }
 
@@ -113,7 +114,7 @@ impl Event {
                 let into_hour = (now.time_us / 1_000_000).rem_euclid(3_600);
                 libm::exp(-(into_hour as f64) / 40.0) * 6.0
             }
-            HappeningKind::Deploy | HappeningKind::LoadTest => 1.0,
+            HappeningKind::Deploy | HappeningKind::LoadTest | HappeningKind::BankOutage => 1.0,
         };
         let tick_of_day = (now.tick % 8_640) as u32;
         let mut d =
@@ -126,6 +127,7 @@ impl Event {
                 HappeningKind::Relogin => (Route::Login, u32::from(!d.chance(0.85))),
                 HappeningKind::GuideRefresh => (Route::List, 0),
                 HappeningKind::Deploy => (Route::Recs, 25),
+                HappeningKind::BankOutage => (Route::Payment, 1),
                 _ => (if d.chance(0.5) { Route::Home } else { Route::Title }, 0),
             };
             let time_us = now.time_us + (d.unit() * TICK_US as f64) as i64;

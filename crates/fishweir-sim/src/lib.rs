@@ -21,6 +21,7 @@ mod files;
 mod flood;
 mod happening;
 mod intent;
+mod memory;
 mod network;
 mod plan;
 mod random;
@@ -30,6 +31,7 @@ mod run;
 mod sparse;
 mod takeover;
 mod truth;
+mod twins;
 mod visit;
 mod world;
 

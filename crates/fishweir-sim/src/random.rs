@@ -39,6 +39,7 @@ pub(crate) enum Purpose {
     Respond,
     Counts,
     Abuse,
+    Twin,
 }
 
 /// Key of one simulation, from seed and scenario name.

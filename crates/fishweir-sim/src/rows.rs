@@ -34,6 +34,8 @@ impl Challenge {
 pub(crate) struct Request {
     pub(crate) intent: Intent,
     pub(crate) status: u16,
+    /// Status it would have had, had the decision been the other way.
+    pub(crate) other_status: u16,
     pub(crate) latency_us: u32,
     pub(crate) bytes: u32,
     pub(crate) decision: Option<Decision>,
@@ -163,6 +165,16 @@ pub(crate) struct Note {
     pub(crate) confidence: f64,
 }
 
+/// What an analyst made of an account; not always right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) time_us: i64,
+    pub(crate) account: u64,
+    pub(crate) verdict: &'static str,
+    pub(crate) reviewer: u8,
+    pub(crate) reason: &'static str,
+}
+
 /// Rows of one slice of time.
 #[derive(Debug, Default)]
 pub(crate) struct Slice {
@@ -175,6 +187,7 @@ pub(crate) struct Slice {
     pub(crate) leaks: Vec<Leak>,
     pub(crate) health: Vec<Health>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// Something rare that happens at a time of its own.
@@ -184,6 +197,7 @@ pub(crate) enum Sparse {
     Contact(Contact),
     Leak(Leak),
     Note(Note),
+    Verdict(Verdict),
 }
 
 impl Sparse {
@@ -193,6 +207,7 @@ impl Sparse {
             Self::Contact(c) => c.time_us,
             Self::Leak(l) => l.time_us,
             Self::Note(n) => n.time_us,
+            Self::Verdict(v) => v.time_us,
         }
     }
 }

@@ -40,6 +40,18 @@ pub enum SimulateError {
         /// Folder.
         path: String,
     },
+    /// The world would not fit into the memory allowed.
+    #[error(
+        "{accounts} accounts with every event need about {needs_mib} MiB, `memory_mib` allows {limit_mib}\nhint: raise `memory_mib` in the scenario or --memory-mib, simulate fewer accounts, or use --fidelity counts"
+    )]
+    Memory {
+        /// Accounts of the scenario.
+        accounts: u64,
+        /// Estimate.
+        needs_mib: u64,
+        /// Limit.
+        limit_mib: u64,
+    },
     /// Threads could not be started.
     #[error("cannot start {threads} threads: {cause}")]
     Threads {
@@ -178,6 +190,7 @@ pub fn simulate(
     out: &Path,
     mut progress: impl FnMut(u32) + Send,
 ) -> Result<Summary, SimulateError> {
+    crate::memory::check(&options.scenario)?;
     prepare(out)?;
     pool(options.threads)?.install(|| {
         let cut = Cut { shards: u64::from(options.shards.max(1)) };
@@ -281,6 +294,7 @@ impl Writer<'_> {
         let leaks = gather(s, |s| &mut s.leaks);
         let health = gather(s, |s| &mut s.health);
         let notes = gather(s, |s| &mut s.notes);
+        let verdicts = gather(s, |s| &mut s.verdicts);
         type Job<'a> = Box<dyn Fn() -> Encoded + Send + Sync + 'a>;
         let mut jobs: Vec<Job<'_>> = Vec::new();
         macro_rules! job {
@@ -300,6 +314,7 @@ impl Writer<'_> {
         job!(leaks, "leaks", encode::leaks(w, &leaks));
         job!(health, "health", encode::health(&health));
         job!(notes, "notes", encode::notes(&notes));
+        job!(verdicts, "verdicts", encode::verdicts(w, &verdicts));
         jobs.par_iter().map(|j| j()).collect()
     }
 
@@ -498,6 +513,7 @@ pub fn live(
     options: &SimulateOptions,
     mut hear: impl FnMut(i64, &[u8]) -> bool + Send,
 ) -> Result<(), SimulateError> {
+    crate::memory::check(&options.scenario)?;
     pool(options.threads)?.install(|| {
         let mut engine = Engine::new(options.seed, options.start_us, &options.scenario, Cut { shards: 1 });
         for day in 0..options.scenario.days {

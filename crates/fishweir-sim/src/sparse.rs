@@ -8,7 +8,7 @@ use crate::engine::note;
 use crate::happening::Event;
 use crate::random::Purpose;
 use crate::rows::{Change, Leak, Note, Sparse};
-use crate::takeover::contact;
+use crate::takeover::{contact, verdict};
 use crate::world::World;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -83,6 +83,9 @@ pub(crate) fn of_account(w: &World, id: u64, day: u32, day_us: i64) -> Vec<Spars
         _ => {
             let flag = if d.chance(0.2) { Some("compromised") } else { Some("not_compromised") };
             out.push(contact(time_us, id, "account_takeover", flag, &mut d));
+            if d.chance(w.config.reviewed_share) {
+                out.push(verdict(time_us, id, false, &mut d));
+            }
         }
     }
     out
@@ -98,6 +101,7 @@ pub(crate) fn notes(w: &World, events: &[Event], campaigns: &[Campaign]) -> Vec<
             HappeningKind::Deploy => ("deploy", "Deploy of the recommendations service"),
             HappeningKind::LoadTest => ("load_test", "Load test of the home page"),
             HappeningKind::Relogin => ("deploy", "Sign-in tokens of one television model renewed"),
+            HappeningKind::BankOutage => ("outage", "Card payments fail at a bank"),
             HappeningKind::RetryStorm | HappeningKind::GuideRefresh => continue,
         };
         let mut n = note(e.start_us, kind, title, "planned".to_owned(), "release", 1.0);

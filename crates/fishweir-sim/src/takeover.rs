@@ -4,7 +4,7 @@ use crate::campaign::{Burst, Campaign, device_of};
 use crate::config::AttackKind;
 use crate::intent::{LOGIN_LEAKED, LOGIN_OK, Route};
 use crate::random::{Draws, Purpose};
-use crate::rows::{Change, Contact, Leak, Sparse};
+use crate::rows::{Change, Contact, Leak, Sparse, Verdict};
 use crate::visit::{Script, play_minutes};
 use crate::world::{ABROAD, NEW_DEVICE, Party, Stage, World};
 
@@ -69,6 +69,24 @@ pub(crate) fn contact(
 ) -> Sparse {
     let (channel, cost_usd) = [("phone", 5.25), ("chat", 3.82), ("email", 4.42)][d.below(3) as usize];
     Sparse::Contact(Contact { time_us, account, topic, channel, flag, cost_usd })
+}
+
+/// What an analyst says about an account after a contact: wrong once in twelve times, unsure as
+/// often.
+pub(crate) fn verdict(contact_us: i64, account: u64, taken: bool, d: &mut Draws) -> Sparse {
+    let u = d.unit();
+    let verdict = match (u < 1.0 / 12.0, u < 2.0 / 12.0, taken) {
+        (false, true, _) => "unsure",
+        (false, false, true) | (true, _, false) => "attack",
+        (false, false, false) | (true, _, true) => "benign",
+    };
+    Sparse::Verdict(Verdict {
+        time_us: contact_us + (d.lognormal(1.0, 0.8) * DAY_US as f64) as i64,
+        account,
+        verdict,
+        reviewer: 1 + d.below(4) as u8,
+        reason: "contact",
+    })
 }
 
 /// Attempts of the quiet kinds (B4 to B9): those due on a day, written ahead of time.
@@ -252,10 +270,14 @@ pub(crate) fn begin(
     }
     let reported = d.chance(seen);
     if reported {
+        let judged = d.chance(w.config.reviewed_share);
         let lag = d.lognormal(6.0, 0.8);
         let flag = if d.chance(0.85) { Some("compromised") } else { None };
         let time_us = at_us + (lag * DAY_US as f64) as i64;
         out.sparse.push(contact(time_us, account, "account_takeover", flag, &mut d));
+        if judged {
+            out.sparse.push(verdict(time_us, account, true, &mut d));
+        }
     }
     AccountTruth {
         account: account_name(w, account),

@@ -52,6 +52,19 @@ fn threads_and_shards_change_no_byte() {
     assert_ne!(other.digest["requests"], first.digest["requests"]);
 }
 
+#[test]
+fn memory_is_bounded_by_the_scenario_and_changes_no_event() {
+    let mut o = options("s0", 1, 900);
+    let ample = run(&o).1.digest;
+    // Not enough to plan a whole day at once.
+    o.scenario.memory_mib = 107;
+    assert_eq!(crate::memory::plan_hours(&o.scenario), 12);
+    assert_eq!(run(&o).1.digest, ample);
+    o.scenario.accounts = 1_000_000;
+    let e = simulate(&o, tempfile::tempdir().unwrap().path(), |_| {}).unwrap_err().to_string();
+    assert!(e.contains("1000000 accounts") && e.contains("allows 107"), "{e}");
+}
+
 // Lines of a stream by id of the event, with every column.
 fn rows(dir: &Path, stream: &str) -> BTreeMap<String, (i64, String)> {
     let mut out = BTreeMap::new();
@@ -250,4 +263,65 @@ fn every_kind_of_attack_leaves_traces_and_takeovers_have_a_story() {
     for stream in ["requests", "logins", "playbacks", "licences", "decisions", "account_changes", "health"] {
         assert!(made.manifest.rows.get(stream).is_some_and(|n| *n > 0), "{stream}");
     }
+}
+
+// Texts and numbers of a column over all files of a folder of the truth.
+fn truth_column(dir: &Path, name: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    for day in std::fs::read_dir(dir.join("truth/decisions")).unwrap() {
+        for file in std::fs::read_dir(day.unwrap().path()).unwrap() {
+            let file = std::fs::File::open(file.unwrap().path()).unwrap();
+            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+                let batch = batch.unwrap();
+                let column = batch.column_by_name(name).unwrap();
+                let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap();
+                out.extend(text.as_string::<i32>().iter().map(|v| v.unwrap_or("-").to_owned()));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_layer_decides_and_the_truth_knows_what_else_could_have_been() {
+    let mut o = options("s0", 2, 1_500);
+    o.scenario.world.twins_share = 5.0;
+    o.scenario.world.travel_share = 0.2;
+    o.scenario.world.account_page_share = 0.2;
+    o.scenario.world.hours_per_account_day = 4.0;
+    for kind in [AttackKind::C2, AttackKind::B5, AttackKind::A1] {
+        o.scenario.campaigns.push(CampaignConfig {
+            name: format!("{kind:?}"),
+            kind,
+            tier: 1,
+            day: 0.0,
+            minutes: if kind == AttackKind::A1 { 10.0 } else { 2_880.0 },
+            size: if kind == AttackKind::A1 { 2.0 } else { 0.05 },
+            sources: Sources::DataCentre,
+            evasions: Vec::new(),
+            adapts: false,
+        });
+    }
+    let dir = run(&o).0;
+    let layers: std::collections::BTreeSet<_> = truth_column(dir.path(), "defence").into_iter().collect();
+    for layer in ["waf", "bot", "login", "account", "drm", "household"] {
+        assert!(layers.contains(layer), "{layer} is not in {layers:?}");
+    }
+    let other = truth_column(dir.path(), "counterfactual_status");
+    let cost = truth_column(dir.path(), "cost_usd");
+    let error = truth_column(dir.path(), "is_error");
+    let mode = truth_column(dir.path(), "mode");
+    let mut lost = 0;
+    for n in 0..other.len() {
+        let cost: f64 = cost[n].parse().unwrap();
+        assert!(cost >= 0.0);
+        if mode[n] == "enforce" && error[n] == "true" && other[n] == "200" && cost > 0.0 {
+            lost += 1;
+        }
+        // A decision that did nothing is no error against a member.
+        assert!(mode[n] == "enforce" || !["200"].contains(&other[n].as_str()), "{}", other[n]);
+    }
+    assert!(lost > 0, "no member lost anything");
+    let stages: Vec<_> = std::fs::read_dir(dir.path().join("events")).unwrap().flatten().collect();
+    assert!(stages.iter().any(|s| s.file_name() == "logins"));
 }

@@ -1,6 +1,8 @@
 //! What truly happened, kept apart from the streams.
 
 use crate::config::{Action, Mode};
+use crate::engine::work_of;
+use crate::intent::Route;
 use crate::rows::Request;
 use crate::takeover::AccountTruth;
 use crate::world::Stage;
@@ -27,6 +29,8 @@ pub(crate) struct DecisionTruth {
     pub(crate) mode: Mode,
     pub(crate) campaign: u16,
     pub(crate) stopped: bool,
+    pub(crate) other_status: u16,
+    pub(crate) cost_usd: f64,
 }
 
 /// Truth gathered so far; events and decisions are taken away by the writer.
@@ -65,7 +69,33 @@ impl Truth {
                 mode: d.mode,
                 campaign: i.party.campaign,
                 stopped: r.stopped(),
+                other_status: r.other_status,
+                cost_usd: cost_usd(r),
             });
         }
     }
 }
+
+/// What a decision cost: the member's loss when it stopped one, the attack's when it let one through.
+/// Amounts are assumptions, see docs/simulator.md.
+fn cost_usd(r: &Request) -> f64 {
+    let i = &r.intent;
+    let good = i.party.campaign == 0;
+    let lost = match i.route {
+        Route::Manifest | Route::Licence => LOST_START_USD,
+        // One in eight calls customer service.
+        Route::Login => 0.12 * 4.5,
+        _ => 0.01,
+    };
+    match (good, r.stopped()) {
+        (true, true) if r.other_status < 400 => lost,
+        (true, false) if r.decision.is_some_and(|d| d.challenge.is_some()) => 0.01,
+        (false, false) if i.route == Route::Login && r.status == 200 => TAKEOVER_USD,
+        (false, false) => f64::from(work_of(i)) * WORK_USD,
+        _ => 0.0,
+    }
+}
+
+const LOST_START_USD: f64 = 0.11;
+const TAKEOVER_USD: f64 = 25.0;
+const WORK_USD: f64 = 2e-7;

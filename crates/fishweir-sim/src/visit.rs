@@ -157,6 +157,10 @@ pub(crate) fn expand(w: &World, a: &Account, v: &Visit, day: u32, out: &mut Vec<
         s.say(Route::Token, 0, 0);
         s.wait(d.between(0.2, 1.0));
     }
+    if d.chance(w.config.account_page_share) {
+        s.say(Route::AccountPage, 0, 0);
+        s.wait(d.lognormal(20.0, 0.7));
+    }
     browse(&mut s, &mut d, v.title);
 }
 

@@ -64,6 +64,9 @@ pub(crate) const ABROAD: u8 = 16;
 /// Retries far too often when something fails.
 pub(crate) const BUGGY: u8 = 32;
 
+/// A partner acts for the member.
+pub(crate) const PARTNER: u8 = 64;
+
 /// What a party is up to; kept in the truth only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -77,6 +80,13 @@ pub(crate) enum Stage {
     Deploy,
     GuideRefresh,
     LoadTest,
+    BankOutage,
+    Campus,
+    Partner,
+    CardRetry,
+    GiftTypo,
+    HotelSet,
+    Press,
     Traveller,
     SecondHome,
     Flood,
@@ -108,6 +118,13 @@ impl Stage {
             Self::Deploy => "deploy",
             Self::GuideRefresh => "guide_refresh",
             Self::LoadTest => "load_test",
+            Self::BankOutage => "bank_outage",
+            Self::Campus => "campus",
+            Self::Partner => "partner",
+            Self::CardRetry => "card_retry",
+            Self::GiftTypo => "gift_typo",
+            Self::HotelSet => "hotel_set",
+            Self::Press => "press",
             Self::Traveller => "traveller",
             Self::SecondHome => "second_home",
             Self::Flood => "flood",

@@ -294,6 +294,9 @@ pub(crate) struct SimulateArgs {
     /// Threads, 0 for as many as the machine has; changes nothing but the time it takes
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
+    /// Memory it may take, MiB [default: the scenario's]; changes no event
+    #[arg(long)]
+    pub(crate) memory_mib: Option<u64>,
     /// Parts that accounts are cut into; changes nothing
     #[arg(long, default_value_t = 1)]
     pub(crate) shards: u32,

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<u8> {
     let mut scenario = Scenario::parse(&file, &text)?;
     scenario.days = args.days.unwrap_or(scenario.days);
     scenario.accounts = args.accounts.unwrap_or(scenario.accounts).max(1);
+    scenario.memory_mib = args.memory_mib.unwrap_or(scenario.memory_mib);
     let options = SimulateOptions {
         scenario,
         seed: args.seed,
