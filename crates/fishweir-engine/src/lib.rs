@@ -7,11 +7,13 @@
 
 mod accumulate;
 mod functions;
+mod hash;
 mod pinned;
 mod session;
 mod sketch;
 
 pub use functions::{aggregate_functions, scalar_functions};
+pub use hash::hash_function;
 pub use pinned::{PinnedFile, PinnedTable, PinnedTableError, TimeFilter};
 pub use session::{Engine, EngineConfig, EngineError};
 pub use sketch::{GroupSketch, Hll, Kll, SketchError, Theta, TopK, Value};

@@ -15,6 +15,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::functions::{aggregate_functions, scalar_functions};
+use crate::hash::hash_function;
 
 /// Limits and places of the engine.
 #[derive(Clone, Debug)]
@@ -90,6 +91,7 @@ impl Engine {
         let ctx = SessionContext::new_with_state(state);
         aggregate_functions().into_iter().for_each(|f| ctx.register_udaf(f));
         scalar_functions().into_iter().for_each(|f| ctx.register_udf(f));
+        ctx.register_udf(hash_function());
         for (name, table) in tables {
             ctx.register_table(name, table).map_err(EngineError::Start)?;
         }

@@ -1,17 +1,27 @@
-//! Attack or crowd: an explicit, versioned heuristic over what changed.
+//! What a surge was: an explicit, versioned heuristic over what changed.
 
 use fishweir_detect::logistic;
 use serde::{Deserialize, Serialize};
 
 /// What changed while a surge was open, each against the traffic just before it.
 ///
-/// Every share lies in 0 to 1; `None` where the stream does not tell.
+/// `None` where the stream does not tell. A stranger is a client that did not come from its network
+/// during the second to the eighth day before and was granted no licence.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Evidence {
+    /// Share of the excess that strangers brought, 0 to 1.
+    pub stranger_share: Option<f64>,
+    /// Share of the usual requests that strangers bring: where it is high, strangers are no sign.
+    pub usual_stranger_share: Option<f64>,
+    /// Strangers among the clients of the surge.
+    pub stranger_clients: Option<f64>,
+    /// Requests of the busiest stranger over the excess.
+    pub busiest_share: Option<f64>,
+    /// Requests above expectation.
+    pub excess_requests: Option<f64>,
     /// Share of the extra requests without an account, where usual traffic has accounts.
     pub anonymous_share: Option<f64>,
-    /// Share of clients not seen during the day before, beyond what is usual for one hour.
-    pub new_client_share: Option<f64>,
     /// Share of the excess that one conjunction of client attributes explains.
     pub client_rule_coverage: Option<f64>,
     /// Share of the excess that the defences stopped.
@@ -20,25 +30,85 @@ pub struct Evidence {
     pub client_rate_ratio: Option<f64>,
     /// Share of the extra requests on the single most affected route.
     pub top_route_share: Option<f64>,
+    /// Share of the extra requests on sign-in and token routes.
+    pub sign_in_share: Option<f64>,
+    /// Share of the extra requests that the service failed.
+    pub failed_share: Option<f64>,
+    /// Kinds of trusted notes about this time.
+    pub notes: Vec<String>,
+}
+
+/// What a surge is held to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SurgeKind {
+    /// Requests meant to harm.
+    Attack,
+    /// Members who all want the same: a launch, a live event.
+    Crowd,
+    /// Clients that try again and again because something fails.
+    RetryStorm,
+    /// Members who all sign in again.
+    Relogin,
+    /// A change of the service that makes clients ask more.
+    Deploy,
+    /// The service's own test.
+    LoadTest,
+    /// One client that is busier than usual.
+    BusyClient,
+    /// Not enough is known.
+    Unknown,
+}
+
+impl SurgeKind {
+    /// Returns the name as stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attack => "attack",
+            Self::Crowd => "crowd",
+            Self::RetryStorm => "retry_storm",
+            Self::Relogin => "relogin",
+            Self::Deploy => "deploy",
+            Self::LoadTest => "load_test",
+            Self::BusyClient => "busy_client",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 const PRIOR: f64 = -0.4;
 
+fn noted(e: &Evidence, kind: &str) -> bool {
+    e.notes.iter().any(|n| n == kind)
+}
+
 /// Returns the probability that a surge is an attack; `None` when nothing is known about it.
 ///
 /// # Source
-/// Expert weights, version `dos-heuristic-1`, from the published contrasts between floods and
-/// flash crowds (docs/detection.md): floods come from new, anonymous clients that share tool
-/// marks; crowds are known members who follow through.
+/// Expert weights, version [`crate::CLASSIFIER`], from the published contrasts between floods and
+/// flash crowds (docs/detection.md): floods come from new clients that watch nothing; crowds are
+/// known members who follow through; the service's own tests are announced.
 #[must_use]
 pub fn attack_probability(e: &Evidence) -> Option<f64> {
+    // Few sources are a partner, a crawler or a test, unless they bring very much.
+    let few = |n: f64| if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
+    let small = (1.0 - (e.excess_requests.unwrap_or(30.0).max(30.0) / 30.0).log10() / 2.0).clamp(0.0, 1.0);
+    // A service that new visitors are usual to learns nothing from new visitors.
+    let told = e
+        .stranger_share
+        .map_or(0.0, |_| ((0.5 - e.usual_stranger_share.unwrap_or(0.0)) / 0.3).clamp(0.0, 1.0));
+    let weaker = 1.0 - 0.7 * told;
     let terms = [
-        e.anonymous_share.map(|v| 5.0 * (v - 0.5)),
-        e.new_client_share.map(|v| 5.0 * (v - 0.5)),
-        e.client_rule_coverage.map(|v| 1.5 * (v - 0.4)),
+        e.stranger_share.map(|v| 8.0 * told * (v - 0.5)),
+        e.stranger_clients.map(|n| -few(n) * small),
+        e.busiest_share.map(|v| -20.0 * (v - 0.25).clamp(0.0, 0.4) * small),
+        e.anonymous_share.map(|v| weaker * 5.0 * (v - 0.5)),
+        e.client_rule_coverage.map(|v| weaker * 1.5 * (v - 0.4)),
         e.stopped_share.filter(|v| *v > 0.02).map(|v| 1.5 * v),
-        e.client_rate_ratio.map(|v| 0.6 * v.max(0.1).ln().clamp(-1.5, 2.5)),
-        e.top_route_share.map(|v| 0.8 * (v - 0.5)),
+        e.client_rate_ratio.map(|v| weaker * 0.6 * v.max(0.1).ln().clamp(-1.5, 2.5)),
+        e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
+        noted(e, "load_test").then_some(-8.0),
     ];
     let known: Vec<f64> = terms.into_iter().flatten().collect();
     if known.is_empty() {
@@ -47,39 +117,80 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     Some(logistic(PRIOR + known.iter().sum::<f64>()))
 }
 
+/// Returns what a surge was, given its probability of being an attack.
+#[must_use]
+pub fn kind(e: &Evidence, p_attack: Option<f64>) -> SurgeKind {
+    match p_attack {
+        None => SurgeKind::Unknown,
+        Some(p) if p >= 0.5 => SurgeKind::Attack,
+        Some(_) if noted(e, "load_test") => SurgeKind::LoadTest,
+        Some(_) if e.busiest_share.is_some_and(|v| v > 0.4) => SurgeKind::BusyClient,
+        // WHY: neither clearly an attack nor anything else that is known.
+        Some(p) if p >= 0.25 => SurgeKind::Unknown,
+        Some(_) if e.sign_in_share.is_some_and(|v| v > 0.5) => SurgeKind::Relogin,
+        Some(_) if noted(e, "deploy") => SurgeKind::Deploy,
+        Some(_) if e.failed_share.is_some_and(|v| v > 0.3) => SurgeKind::RetryStorm,
+        Some(_) => SurgeKind::Crowd,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(share: f64, clients: f64) -> Evidence {
+        Evidence { stranger_share: Some(share), stranger_clients: Some(clients), ..Evidence::default() }
+    }
+
+    fn label(e: &Evidence) -> SurgeKind {
+        kind(e, attack_probability(e))
+    }
+
     #[test]
-    fn flood_crowd_and_retry_storm() {
+    fn strangers_who_watch_nothing_are_an_attack_and_members_are_not() {
+        assert_eq!(label(&of(0.95, 400.0)), SurgeKind::Attack);
+        assert_eq!(label(&of(0.1, 400.0)), SurgeKind::Crowd);
+        let relogin = Evidence { sign_in_share: Some(0.99), ..of(0.15, 80.0) };
+        assert_eq!(label(&relogin), SurgeKind::Relogin);
+        let storm = Evidence { failed_share: Some(0.4), client_rate_ratio: Some(6.0), ..of(0.1, 80.0) };
+        assert_eq!(label(&storm), SurgeKind::RetryStorm);
+        let test = Evidence { notes: vec!["load_test".to_owned()], ..of(1.0, 3.0) };
+        assert_eq!(label(&test), SurgeKind::LoadTest);
+        let crawler = Evidence { busiest_share: Some(0.98), ..of(1.0, 2.0) };
+        assert_eq!(label(&crawler), SurgeKind::BusyClient);
+    }
+
+    #[test]
+    fn new_visitors_are_no_sign_where_they_are_usual() {
+        let press = Evidence {
+            usual_stranger_share: Some(0.9),
+            client_rule_coverage: Some(0.1),
+            client_rate_ratio: Some(0.9),
+            ..of(1.0, 900.0)
+        };
+        assert_ne!(label(&press), SurgeKind::Attack);
+    }
+
+    #[test]
+    fn without_history_of_clients_the_rest_decides() {
         let flood = Evidence {
             anonymous_share: Some(0.98),
-            new_client_share: Some(0.9),
             client_rule_coverage: Some(0.9),
             stopped_share: Some(0.7),
             client_rate_ratio: Some(8.0),
             top_route_share: Some(1.0),
+            ..Evidence::default()
         };
+        assert!(attack_probability(&flood).unwrap() > 0.9);
         let crowd = Evidence {
             anonymous_share: Some(0.02),
-            new_client_share: Some(0.25),
             client_rule_coverage: Some(0.1),
-            stopped_share: Some(0.0),
             client_rate_ratio: Some(1.2),
             top_route_share: Some(0.3),
+            ..Evidence::default()
         };
-        let storm = Evidence {
-            anonymous_share: Some(0.05),
-            new_client_share: Some(0.05),
-            client_rule_coverage: Some(0.95),
-            client_rate_ratio: Some(6.0),
-            top_route_share: Some(1.0),
-            stopped_share: None,
-        };
-        assert!(attack_probability(&flood).unwrap() > 0.95);
         assert!(attack_probability(&crowd).unwrap() < 0.1);
-        assert!(attack_probability(&storm).unwrap() < 0.3);
         assert_eq!(attack_probability(&Evidence::default()), None);
+        assert_eq!(kind(&Evidence::default(), None), SurgeKind::Unknown);
     }
 }

@@ -6,22 +6,27 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
-use fishweir_detect::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
+use fishweir_detect::{DetectorConfig, Point, ScanConfig, Surge, SurgeDetector};
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
     Catalog, DAY_US, Grain, Interval, MINUTE_US, Model, NativeModel, NativeOutput, PipelineError, Recipe,
     Retention, fingerprint,
 };
 
-use crate::classify::attack_probability;
-use crate::drivers::{self, Driver, Insight};
+use crate::candidates::{Candidate, candidates};
+use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
+use crate::notes::{self, Note};
+use crate::patterns::{self, Pattern, patterns, source_tier};
+use crate::raw::{self, Driver, Look};
 use crate::series::{self, Minutes, between_sql};
+use crate::strangers;
 use crate::write;
 
 /// Native model of `dos_incidents`, `dos_incident_minutes` and `dos_incident_drivers`.
 #[derive(Clone, Debug)]
 pub struct DosIncidents {
     config: DetectorConfig,
+    scan: ScanConfig,
 }
 
 /// What the defences and the service did in one minute.
@@ -69,21 +74,20 @@ pub(crate) struct Incident {
     pub(crate) peak_z: f64,
     pub(crate) history_weeks: f64,
     pub(crate) clients: Option<(f64, f64, f64)>,
-    pub(crate) insight: Option<Insight>,
+    pub(crate) first_stopped_us: Option<i64>,
+    pub(crate) mostly_stopped_us: Option<i64>,
+    pub(crate) kind: SurgeKind,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) source_tier: Option<&'static str>,
+    pub(crate) found_by: String,
+    pub(crate) look: Option<Look>,
+    pub(crate) evidence: Option<Evidence>,
     pub(crate) p_attack: Option<f64>,
 }
 
 impl Incident {
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.p_attack {
-            None => "unknown",
-            Some(p) if p >= 0.5 => "attack",
-            Some(_) => "crowd",
-        }
-    }
-
     pub(crate) fn drivers(&self) -> &[Driver] {
-        self.insight.as_ref().map_or(&[], |i| &i.drivers)
+        self.look.as_ref().map_or(&[], |l| &l.drivers)
     }
 
     // How sure we are that something unusual happened at all: strength of the peak, length of
@@ -98,16 +102,15 @@ impl Incident {
 const LOOK_BACK_DAYS: i64 = 29;
 const OVERLAP_DAYS: i64 = 2;
 const PIECE_DAYS: i64 = 60;
-const GROUP_GAP_MIN: usize = 3;
 const MITIGATED_SHARE: f64 = 0.5;
 const OBJECTIVE_ERROR_SHARE: f64 = 0.05;
 const EFFECTIVE_MINUTES: f64 = 10.0;
 
 impl DosIncidents {
-    /// Returns the model with the given detector settings.
+    /// Returns the model with the given settings of its two detectors.
     #[must_use]
-    pub fn new(config: DetectorConfig) -> Self {
-        Self { config }
+    pub fn new(config: DetectorConfig, scan: ScanConfig) -> Self {
+        Self { config, scan }
     }
 
     // Surges that start inside `focus`, looked for from `LOOK_BACK_DAYS` before it.
@@ -121,10 +124,28 @@ impl DosIncidents {
             focus.from_us - LOOK_BACK_DAYS * DAY_US,
             (focus.to_us + OVERLAP_DAYS * DAY_US).min(end_us),
         );
-        let Some(minutes) = series::load(catalog, span, focus, self.config.excess_min).await? else {
-            return Ok(Vec::new());
+        let minutes = series::load(catalog, span, focus, self.config.excess_min).await?;
+        let surges = minutes.as_ref().map(|m| self.surges(m)).unwrap_or_default();
+        let strangers = strangers::load(catalog, span, focus, &self.scan).await?;
+        let around = Around {
+            span,
+            decided_us: first_decision(catalog).await?,
+            notes: notes::load(catalog, Interval::new(focus.from_us - DAY_US, span.to_us)).await?,
         };
-        let decided_us = first_decision(catalog).await?;
+        let mut out: Vec<Incident> = Vec::new();
+        for c in candidates(minutes.as_ref(), surges, strangers.as_ref()) {
+            if focus.contains(around.at(c.start)) {
+                let mut one = self.describe(catalog, &around, &c).await?;
+                while out.iter().any(|o| o.id == one.id) {
+                    one.id.push_str("-b");
+                }
+                out.push(one);
+            }
+        }
+        Ok(out)
+    }
+
+    fn surges(&self, minutes: &Minutes) -> Vec<Surge> {
         let mut detector = SurgeDetector::new(self.config.clone(), minutes.counts.len());
         let length = minutes.counts.first().map_or(0, Vec::len);
         let last = minutes.counts.first().and_then(|c| c.iter().rposition(|n| *n > 0.0)).unwrap_or(0);
@@ -135,97 +156,186 @@ impl DosIncidents {
             }
             detector.tick(&row);
         }
-        let mut out = Vec::new();
-        for group in group_surges(detector.finish(), GROUP_GAP_MIN) {
-            let start = group.iter().map(|s| s.start).min().unwrap_or(0);
-            if focus.contains(minutes.at(start)) {
-                out.push(self.describe(catalog, &minutes, &group, decided_us).await?);
-            }
-        }
-        Ok(out)
+        detector.finish()
     }
 
     async fn describe(
         &self,
         catalog: &Catalog,
-        minutes: &Minutes,
-        group: &[Surge],
-        decided_us: Option<i64>,
+        around: &Around,
+        c: &Candidate,
     ) -> Result<Incident, PipelineError> {
-        let start = group.iter().map(|s| s.start).min().unwrap_or(0);
-        let end = group.iter().map(|s| s.end).max().unwrap_or(start);
-        let range = Interval::new(minutes.at(start), minutes.at(end + 1));
-        let (routes, points) = merge(minutes, group);
+        let range = Interval::new(around.at(c.start), around.at(c.end + 1));
+        let peak =
+            c.points.values().max_by(|a, b| (a.observed - a.expected).total_cmp(&(b.observed - b.expected)));
+        let peak_us = peak.map_or(range.from_us, |p| around.at(p.minute));
+        let told = c.stranger_share.is_some();
+        let look = raw::look(catalog, range, peak_us, told && c.excess.is_some()).await?;
+        let routes = match &look {
+            Some(l) if c.routes.is_empty() => top_routes(l),
+            _ => c.routes.clone(),
+        };
         let acts = acts(catalog, Interval::new(range.from_us - 60 * MINUTE_US, range.to_us), &routes).await?;
-        let usual: f64 = {
-            let calm: Vec<f64> =
-                acts.range(..range.from_us - 5 * MINUTE_US).map(|(_, a)| a.stopped()).collect();
-            #[expect(clippy::cast_precision_loss, reason = "at most 60 minutes")]
-            let n = calm.len().max(1) as f64;
-            calm.iter().sum::<f64>() / n
-        };
-        let error_share = {
-            let (n, e) = acts
-                .range(..range.from_us - 5 * MINUTE_US)
-                .fold((0.0, 0.0), |(n, e), (_, a)| (n + a.requests, e + a.errors));
-            if n > 0.0 { e / n } else { 0.0 }
-        };
-        let mut rows = Vec::with_capacity(points.len());
-        for point in points.values() {
-            let minute_us = minutes.at(point.minute);
+        let calm = Calm::of(&acts, range.from_us - 5 * MINUTE_US);
+        let mut rows = Vec::with_capacity(c.points.len());
+        for point in c.points.values() {
+            let minute_us = around.at(point.minute);
             let acts = acts.get(&minute_us).copied().unwrap_or_default();
             let excess = (point.observed - point.expected).max(0.0);
-            let stopped = (acts.stopped() - usual).clamp(0.0, excess);
+            let stopped = (acts.stopped() - calm.stopped).clamp(0.0, excess);
             rows.push(IncidentMinute { minute_us, point: *point, acts, stopped });
         }
-        let excess: f64 = rows.iter().map(|r| (r.point.observed - r.point.expected).max(0.0)).sum();
-        // The band of one minute is ± 3 scales; errors of neighbouring minutes move together, so
-        // about ten minutes count as one independent observation.
-        let spread: f64 = rows.iter().map(|r| ((r.point.band.1 - r.point.band.0) / 6.0).powi(2)).sum::<f64>();
-        let half = 1.96 * (spread * EFFECTIVE_MINUTES).sqrt();
+        let excess = c.excess.unwrap_or_else(|| excess(&rows));
         let stopped: f64 = rows.iter().map(|r| r.stopped).sum();
-        let mitigated = rows.iter().find(|r| {
-            let excess = r.point.observed - r.point.expected;
-            excess > 0.0 && r.stopped >= MITIGATED_SHARE * excess
-        });
+        let decided = around.decided_us.is_some_and(|d| d < range.to_us);
+        let any = acts.values().any(|a| a.stopped() > 0.0);
+        let stopped_share = (any && excess.0 > 0.0).then(|| (stopped / excess.0).min(1.0));
+        let evidence = look
+            .as_ref()
+            .map(|l| evidence(l, c, excess.0, stopped_share, notes::kinds(&around.notes, range)));
+        let p_attack = evidence.as_ref().and_then(attack_probability);
+        let reached = |share: f64| {
+            let hit = rows.iter().find(|r| {
+                let excess = r.point.observed - r.point.expected;
+                excess > 0.0 && r.stopped > 0.0 && r.stopped >= share * excess
+            });
+            hit.map(|r| r.minute_us + MINUTE_US)
+        };
         let down = rows.iter().filter(|r| {
             let served = (r.acts.requests - r.acts.stopped()).max(1.0);
             r.acts.errors / served >= OBJECTIVE_ERROR_SHARE && r.acts.errors >= 5.0
         });
-        let mut insight = drivers::look(catalog, range).await?;
-        if let Some(i) = &mut insight {
-            let any = acts.values().any(|a| a.stopped() > 0.0);
-            i.evidence.stopped_share = (any && excess > 0.0).then(|| (stopped / excess).min(1.0));
-        }
-        let p_attack = insight.as_ref().and_then(|i| attack_probability(&i.evidence));
-        let peak = rows.iter().max_by(|a, b| {
-            (a.point.observed - a.point.expected).total_cmp(&(b.point.observed - b.point.expected))
-        });
+        let extra: Vec<f64> = rows.iter().map(|r| r.point.observed - r.point.expected).collect();
         Ok(Incident {
             id: identity(range.from_us, &routes),
             range,
-            peak_us: peak.map_or(range.from_us, |r| r.minute_us),
-            open: group.iter().any(|s| s.open),
-            detected_us: minutes.at(group.iter().map(|s| s.noticed).min().unwrap_or(start) + 1),
-            mitigated_us: mitigated.map(|r| r.minute_us + MINUTE_US),
-            excess: (excess, (excess - half).max(0.0), excess + half),
-            stopped: decided_us.filter(|d| *d < range.to_us).map(|_| stopped),
-            failed: rows.iter().map(|r| (r.acts.errors - error_share * r.point.expected).max(0.0)).sum(),
+            peak_us,
+            open: c.open,
+            detected_us: around.at(c.noticed + 1),
+            mitigated_us: reached(MITIGATED_SHARE),
+            first_stopped_us: reached(0.0),
+            mostly_stopped_us: reached(0.9),
+            excess,
+            stopped: decided.then_some(stopped),
+            failed: rows.iter().map(|r| (r.acts.errors - calm.error_share * r.point.expected).max(0.0)).sum(),
             downtime_min: i64::try_from(down.count()).unwrap_or(i64::MAX),
-            peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
-            history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
+            peak_z: c.peak_z,
+            history_weeks: c.history_weeks,
             clients: clients(catalog, range, &routes).await?,
             minutes: rows,
+            kind: evidence.as_ref().map_or(SurgeKind::Unknown, |e| kind(e, p_attack)),
+            patterns: look.as_ref().map(|l| patterns(l, &extra)).unwrap_or_default(),
+            source_tier: look.as_ref().and_then(source_tier),
+            found_by: c.found_by.join(" "),
             routes,
-            insight,
+            look,
+            evidence,
             p_attack,
         })
     }
 }
 
-impl Minutes {
+/// What all candidates of a span have around them.
+struct Around {
+    span: Interval,
+    decided_us: Option<i64>,
+    notes: Vec<Note>,
+}
+
+impl Around {
     fn at(&self, minute: usize) -> i64 {
         self.span.from_us + i64::try_from(minute).unwrap_or(0) * MINUTE_US
+    }
+}
+
+/// What the defences and the service usually do, from the hour before.
+struct Calm {
+    stopped: f64,
+    error_share: f64,
+}
+
+impl Calm {
+    fn of(acts: &BTreeMap<i64, Acts>, until_us: i64) -> Self {
+        let (mut minutes, mut stopped, mut requests, mut errors) = (0.0, 0.0, 0.0, 0.0);
+        for (_, a) in acts.range(..until_us) {
+            minutes += 1.0;
+            stopped += a.stopped();
+            requests += a.requests;
+            errors += a.errors;
+        }
+        Self {
+            stopped: if minutes > 0.0 { stopped / minutes } else { 0.0 },
+            error_share: if requests > 0.0 { errors / requests } else { 0.0 },
+        }
+    }
+}
+
+fn excess(rows: &[IncidentMinute]) -> (f64, f64, f64) {
+    let sum: f64 = rows.iter().map(|r| (r.point.observed - r.point.expected).max(0.0)).sum();
+    // The band of one minute is ± 3 scales; errors of neighbouring minutes move together, so
+    // about ten minutes count as one independent observation.
+    let spread: f64 = rows.iter().map(|r| ((r.point.band.1 - r.point.band.0) / 6.0).powi(2)).sum::<f64>();
+    let half = 1.96 * (spread * EFFECTIVE_MINUTES).sqrt();
+    (sum, (sum - half).max(0.0), sum + half)
+}
+
+// Routes that hold at least a tenth of the strangers' excess.
+fn top_routes(look: &Look) -> Vec<String> {
+    let extra = |r: &raw::RouteSums| (r.odd - r.odd0 * look.scale).max(0.0);
+    let sum: f64 = look.routes.iter().map(extra).sum();
+    let mut routes: Vec<(&str, f64)> = look
+        .routes
+        .iter()
+        .map(|r| (r.route.as_str(), extra(r)))
+        .filter(|r| r.1 >= 0.1 * sum && r.1 > 0.0)
+        .collect();
+    routes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    routes.into_iter().map(|r| r.0.to_owned()).collect()
+}
+
+fn evidence(
+    look: &Look,
+    c: &Candidate,
+    excess: f64,
+    stopped_share: Option<f64>,
+    notes: Vec<String>,
+) -> Evidence {
+    let share = |a: f64, b: f64| (b > 0.0).then(|| (a / b).clamp(0.0, 1.0)).filter(|s| s.is_finite());
+    let [n, known, n0, known0] = look.all;
+    let extra = n - n0 * look.scale;
+    let client_rules = look
+        .drivers
+        .iter()
+        .filter(|x| x.rule.predicates.iter().any(|p| p.0 >= raw::REQUEST_DIMENSIONS))
+        .map(|x| x.rule.coverage)
+        .sum::<f64>()
+        .min(1.0);
+    let by_route = |f: &dyn Fn(&raw::RouteSums) -> f64| -> f64 { look.routes.iter().map(f).sum() };
+    let more = |r: &raw::RouteSums| (r.n - r.n0 * look.scale).max(0.0);
+    let top = look.routes.iter().map(more).fold(0.0, f64::max);
+    let sign_in = by_route(&|r| if patterns::is_sign_in(&r.route) { more(r) } else { 0.0 });
+    let told = c.stranger_share.is_some();
+    let [clients, clients0] = look.clients;
+    Evidence {
+        stranger_share: c.stranger_share,
+        usual_stranger_share: told.then(|| share(look.odd_before.requests, n0)).flatten(),
+        stranger_clients: told.then_some(look.odd.clients),
+        busiest_share: told.then(|| share(look.odd.busiest, excess)).flatten(),
+        excess_requests: Some(excess),
+        // WHY: where nobody is ever signed in, the lack of accounts says nothing.
+        anonymous_share: (known0 > 0.2 * n0 && extra > 0.0)
+            .then(|| share((n - known) - (n0 - known0) * look.scale, extra))
+            .flatten(),
+        client_rule_coverage: (extra > 0.0).then_some(client_rules),
+        stopped_share,
+        client_rate_ratio: (clients > 0.0 && clients0 > 0.0 && n0 > 0.0)
+            .then(|| (n / clients) / (n0 * look.scale / clients0).max(1e-9))
+            .filter(|r| r.is_finite() && look.scale >= 0.2),
+        top_route_share: (extra > 0.0).then(|| (top / extra).clamp(0.0, 1.0)),
+        sign_in_share: (extra > 0.0).then(|| (sign_in / extra).clamp(0.0, 1.0)),
+        failed_share: (extra > 0.0)
+            .then(|| (by_route(&|r| (r.failed - r.failed0 * look.scale).max(0.0)) / extra).clamp(0.0, 1.0)),
+        notes,
     }
 }
 
@@ -238,43 +348,6 @@ fn identity(start_us: i64, routes: &[String]) -> String {
     let slug: String = slug.chars().take(32).collect();
     let slug = if slug.is_empty() { "root".to_owned() } else { slug };
     format!("dos-{}-{slug}", t.format("%Y%m%dT%H%M"))
-}
-
-// The routes that surged, and the minutes of the whole: their sum, or the total series when it
-// shows much more than they do.
-fn merge(minutes: &Minutes, group: &[Surge]) -> (Vec<String>, BTreeMap<usize, Point>) {
-    let excess = |s: &Surge| s.points.iter().map(|p| (p.observed - p.expected).max(0.0)).sum::<f64>();
-    let named = |s: &&Surge| minutes.routes.get(s.series).is_some_and(Option::is_some);
-    let whole: f64 = group.iter().filter(|s| !named(s)).map(excess).sum();
-    let mut parts: Vec<&Surge> = group.iter().filter(named).collect();
-    parts.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
-    let sum: f64 = parts.iter().map(|s| excess(s)).sum();
-    let use_total = parts.is_empty() || whole > 1.3 * sum;
-    let mut routes: Vec<String> = Vec::new();
-    for s in &parts {
-        let name = minutes.routes.get(s.series).cloned().flatten();
-        if let Some(name) = name.filter(|n| !routes.contains(n) && excess(s) >= 0.02 * sum) {
-            routes.push(name);
-        }
-    }
-    let chosen = group.iter().filter(|s| use_total != named(s));
-    let mut points: BTreeMap<usize, Point> = BTreeMap::new();
-    for p in chosen.flat_map(|s| &s.points) {
-        points
-            .entry(p.minute)
-            .and_modify(|q| {
-                let half = ((q.band.1 - q.band.0).powi(2) + (p.band.1 - p.band.0).powi(2)).sqrt() / 2.0;
-                q.observed += p.observed;
-                q.expected += p.expected;
-                q.band = ((q.expected - half).max(0.0), q.expected + half);
-                q.z = q.z.max(p.z);
-            })
-            .or_insert(*p);
-    }
-    if use_total {
-        routes.truncate(3);
-    }
-    (routes, points)
 }
 
 fn of_routes(routes: &[String]) -> String {
@@ -362,15 +435,18 @@ impl NativeModel for DosIncidents {
     fn model(&self) -> Model {
         Model {
             name: "dos_incidents".to_owned(),
-            description: "Surges of requests, classified as attack, crowd or unknown.".to_owned(),
-            version: fingerprint(["incidents-2", &format!("{:?}", self.config)]),
+            description:
+                "Surges of requests and bursts of strangers: attacks, crowds and what else they were."
+                    .to_owned(),
+            version: fingerprint(["incidents-3", &format!("{:?} {:?}", self.config, self.scan)]),
             grain: Grain::Minute,
             time: "start".to_owned(),
             interval: Grain::Day,
             keys: vec!["incident_id".to_owned()],
-            inputs: vec!["request_minutes".to_owned(), "decision_hours".to_owned()],
+            inputs: ["request_minutes", "decision_hours", "stranger_minutes"].map(str::to_owned).to_vec(),
             counts: None,
             retention: Retention::default(),
+            batch_rows: None,
             recipe: Recipe::Native,
             file: "native".to_owned(),
         }

@@ -11,7 +11,6 @@ const ROUTES_MAX: usize = 60;
 
 /// Requests per minute: in total, then per route.
 pub(crate) struct Minutes {
-    pub(crate) span: Interval,
     /// Route of each series; the first is `None`: all of them.
     pub(crate) routes: Vec<Option<String>>,
     pub(crate) counts: Vec<Vec<f64>>,
@@ -79,7 +78,7 @@ pub(crate) async fn load(
         }
     }
     blank_missing_hours(&mut counts);
-    Ok(Some(Minutes { span, routes, counts }))
+    Ok(Some(Minutes { routes, counts }))
 }
 
 // An hour without a single request in a busy service is missing data, not silence.

@@ -1,4 +1,4 @@
-//! The three incident tables.
+//! The incident tables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,12 +13,17 @@ use fishweir_lake::TableSpec;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, utc_microseconds};
 
 use crate::CLASSIFIER;
+use crate::classify::SurgeKind;
 use crate::incidents::{Incident, IncidentMinute};
 use crate::series::between_sql;
 
 const INCIDENTS: &str = "dos_incidents";
 const MINUTES: &str = "dos_incident_minutes";
 const DRIVERS: &str = "dos_incident_drivers";
+const PATTERNS: &str = "dos_incident_patterns";
+const RULES: &str = "dos_incident_rules";
+/// Tables that only raw rows can fill.
+const FROM_RAW: [&str; 3] = [DRIVERS, PATTERNS, RULES];
 
 fn field(name: &str, kind: DataType) -> Field {
     Field::new(name, kind, true)
@@ -52,6 +57,8 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("detected_at", time.clone()),
         ("time_to_detect_s", int.clone()),
         ("time_to_mitigate_s", int.clone()),
+        ("time_to_first_stop_s", int.clone()),
+        ("time_to_mostly_stopped_s", int.clone()),
         ("stopped_requests", float.clone()),
         ("stopped_share", float.clone()),
         ("failed_requests", float.clone()),
@@ -64,6 +71,8 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("members_affected_high", float.clone()),
         ("history_weeks", float.clone()),
         ("evidence", text.clone()),
+        ("source_tier", text.clone()),
+        ("found_by", text.clone()),
         ("label_source", text.clone()),
         ("maturity", text.clone()),
         ("computed_at", time.clone()),
@@ -88,25 +97,62 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("errors", float.clone()),
     ];
     let drivers = [
-        ("start", time),
+        ("start", time.clone()),
         ("incident_id", text.clone()),
         ("rank", int),
-        ("rule", text),
+        ("rule", text.clone()),
         ("excess_requests", float.clone()),
         ("coverage", float.clone()),
         ("purity", float.clone()),
-        ("normal_share", float),
+        ("normal_share", float.clone()),
+    ];
+    let patterns = [
+        ("start", time.clone()),
+        ("incident_id", text.clone()),
+        ("pattern", text.clone()),
+        ("strength", float.clone()),
+        ("detail", text.clone()),
+    ];
+    let rules = [
+        ("start", time),
+        ("incident_id", text.clone()),
+        ("defence", text.clone()),
+        ("rule", text.clone()),
+        ("rule_version", text.clone()),
+        ("action", text.clone()),
+        ("mode", text),
+        ("hits", float.clone()),
+        ("hits_strange", float.clone()),
+        ("stopped", float.clone()),
+        ("stopped_good", float.clone()),
+        ("good_accounts", float),
     ];
     let make = |list: &[(&str, DataType)]| list.iter().map(|(n, k)| field(n, k.clone())).collect();
-    vec![spec(INCIDENTS, make(&incidents)), spec(MINUTES, make(&minutes)), spec(DRIVERS, make(&drivers))]
+    vec![
+        spec(INCIDENTS, make(&incidents)),
+        spec(MINUTES, make(&minutes)),
+        spec(DRIVERS, make(&drivers)),
+        spec(PATTERNS, make(&patterns)),
+        spec(RULES, make(&rules)),
+    ]
+}
+
+/// What an earlier run made of an incident.
+#[derive(Clone, Debug, Default)]
+struct Label {
+    p: Option<f64>,
+    kind: String,
+    evidence: String,
+    tier: Option<String>,
+    members: [Option<f64>; 3],
 }
 
 /// What an earlier run knew from raw rows that may be gone by now.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
-    labels: HashMap<String, (Option<f64>, String, [Option<f64>; 3])>,
+    labels: HashMap<String, Label>,
     clients: HashMap<String, [Option<f64>; 3]>,
-    drivers: Vec<RecordBatch>,
+    from_raw: HashMap<String, Vec<RecordBatch>>,
 }
 
 pub(crate) async fn stored(catalog: &Catalog, range: Interval) -> Result<Stored, PipelineError> {
@@ -115,25 +161,39 @@ pub(crate) async fn stored(catalog: &Catalog, range: Interval) -> Result<Stored,
         return Ok(out);
     }
     let sql = format!(
-        "SELECT incident_id, evidence, p_attack, members_affected, members_affected_low, members_affected_high, clients, clients_low, clients_high FROM {INCIDENTS} WHERE {}",
+        "SELECT incident_id, evidence, p_attack, members_affected, members_affected_low, members_affected_high, clients, clients_low, clients_high, kind, source_tier FROM {INCIDENTS} WHERE {}",
         between_sql("start", range)
     );
     for batch in catalog.query(&[INCIDENTS], &sql).await? {
         let text = |c: usize| cast(batch.column(c), &DataType::Utf8);
-        let (Ok(id), Ok(evidence)) = (text(0), text(1)) else { continue };
+        let (Ok(id), Ok(evidence), Ok(kind), Ok(tier)) = (text(0), text(1), text(9), text(10)) else {
+            continue;
+        };
         let (id, evidence) = (id.as_string::<i32>(), evidence.as_string::<i32>());
+        let (kind, tier) = (kind.as_string::<i32>(), tier.as_string::<i32>());
         for r in 0..batch.num_rows() {
             let f = |c: usize| {
                 let a = batch.column(c).as_primitive::<Float64Type>();
                 a.is_valid(r).then(|| a.value(r))
             };
-            let shown = if evidence.is_valid(r) { evidence.value(r).to_owned() } else { String::new() };
-            out.labels.insert(id.value(r).to_owned(), (f(2), shown, [f(3), f(4), f(5)]));
+            let word = |a: &StringArray| a.is_valid(r).then(|| a.value(r).to_owned());
+            let label = Label {
+                p: f(2),
+                kind: word(kind).unwrap_or_default(),
+                evidence: word(evidence).unwrap_or_default(),
+                tier: word(tier),
+                members: [f(3), f(4), f(5)],
+            };
+            out.labels.insert(id.value(r).to_owned(), label);
             out.clients.insert(id.value(r).to_owned(), [f(6), f(7), f(8)]);
         }
     }
-    let sql = format!("SELECT * FROM {DRIVERS} WHERE {}", between_sql("start", range));
-    out.drivers = catalog.query(&[DRIVERS], &sql).await?;
+    for name in FROM_RAW {
+        if catalog.lake().existing(name).await?.is_some() {
+            let sql = format!("SELECT * FROM {name} WHERE {}", between_sql("start", range));
+            out.from_raw.insert(name.to_owned(), catalog.query(&[name], &sql).await?);
+        }
+    }
     Ok(out)
 }
 
@@ -152,7 +212,9 @@ pub(crate) fn rows(
         let batches = match spec.name.as_str() {
             INCIDENTS => vec![incident_rows(incidents, stored, now_us, &spec)?],
             MINUTES => vec![minute_rows(incidents, stored, &spec)?],
-            _ => driver_rows(incidents, stored, &spec)?,
+            PATTERNS => with_kept(pattern_rows(incidents, &spec)?, incidents, stored, &spec)?,
+            RULES => with_kept(rule_rows(incidents, &spec)?, incidents, stored, &spec)?,
+            _ => with_kept(driver_rows(incidents, &spec)?, incidents, stored, &spec)?,
         };
         out.insert(spec.name, batches);
     }
@@ -171,6 +233,9 @@ impl<T> Columns<'_, T> {
     fn text(&self, f: impl Fn(&T) -> String) -> ArrayRef {
         Arc::new(self.rows.iter().map(|r| Some(f(r))).collect::<StringArray>())
     }
+    fn optional(&self, f: impl Fn(&T) -> Option<String>) -> ArrayRef {
+        Arc::new(self.rows.iter().map(|r| f(r)).collect::<StringArray>())
+    }
     fn float(&self, f: impl Fn(&T) -> Option<f64>) -> ArrayRef {
         Arc::new(self.rows.iter().map(|r| f(r).filter(|v| v.is_finite())).collect::<Float64Array>())
     }
@@ -185,8 +250,9 @@ impl<T> Columns<'_, T> {
 struct Full<'a> {
     i: &'a Incident,
     p: Option<f64>,
-    kind: &'static str,
+    kind: String,
     evidence: String,
+    tier: Option<String>,
     members: [Option<f64>; 3],
     clients: [Option<f64>; 3],
 }
@@ -197,25 +263,21 @@ fn full<'a>(i: &'a Incident, stored: &Stored) -> Full<'a> {
         Some(c) => triple(Some(c)),
         None => stored.clients.get(&i.id).copied().unwrap_or_default(),
     };
-    if let Some(insight) = &i.insight {
-        let evidence = serde_json::to_string(&insight.evidence).unwrap_or_default();
+    if let Some(look) = &i.look {
         return Full {
             p: i.p_attack,
-            kind: i.kind(),
-            evidence,
-            members: triple(insight.affected),
+            kind: i.kind.name().to_owned(),
+            evidence: serde_json::to_string(&i.evidence).unwrap_or_default(),
+            tier: i.source_tier.map(str::to_owned),
+            members: triple(look.affected),
             clients,
             i,
         };
     }
     // Raw rows are gone: what was learned from them stays.
-    let (p, evidence, members) = stored.labels.get(&i.id).cloned().unwrap_or_default();
-    let kind = match p {
-        None => "unknown",
-        Some(p) if p >= 0.5 => "attack",
-        Some(_) => "crowd",
-    };
-    Full { i, p, kind, evidence, members, clients }
+    let Label { p, kind, evidence, tier, members } = stored.labels.get(&i.id).cloned().unwrap_or_default();
+    let kind = if kind.is_empty() { SurgeKind::Unknown.name().to_owned() } else { kind };
+    Full { i, p, kind, evidence, tier, members, clients }
 }
 
 fn incident_rows(
@@ -234,7 +296,7 @@ fn incident_rows(
         c.time(|f| f.i.peak_us),
         c.time(|f| f.i.range.to_us),
         c.flag(|f| f.i.open),
-        c.text(|f| f.kind.to_owned()),
+        c.text(|f| f.kind.clone()),
         c.float(|f| f.p),
         c.float(|f| Some(f.i.confidence())),
         c.text(|f| if f.i.routes.is_empty() { "(all)".to_owned() } else { f.i.routes.join(" ") }),
@@ -248,6 +310,8 @@ fn incident_rows(
         c.time(|f| f.i.detected_us),
         c.int(|f| Some(seconds(f.i.detected_us - f.i.range.from_us))),
         c.int(|f| f.i.mitigated_us.map(|m| seconds(m - f.i.range.from_us))),
+        c.int(|f| f.i.first_stopped_us.map(|m| seconds(m - f.i.range.from_us))),
+        c.int(|f| f.i.mostly_stopped_us.map(|m| seconds(m - f.i.range.from_us))),
         c.float(|f| f.i.stopped),
         c.float(|f| f.i.stopped.filter(|_| f.i.excess.0 > 0.0).map(|s| (s / f.i.excess.0).min(1.0))),
         c.float(|f| Some(f.i.failed)),
@@ -260,7 +324,9 @@ fn incident_rows(
         c.float(|f| f.members[2]),
         c.float(|f| Some(f.i.history_weeks)),
         c.text(|f| f.evidence.clone()),
-        c.text(|_| format!("detector-1 {CLASSIFIER}")),
+        c.optional(|f| f.tier.clone()),
+        c.text(|f| f.i.found_by.clone()),
+        c.text(|_| format!("detector-2 {CLASSIFIER}")),
         c.text(|f| {
             let settled = !f.i.open && f.i.range.to_us + DAY_US <= now_us;
             if settled { "final" } else { "provisional" }.to_owned()
@@ -278,7 +344,7 @@ fn minute_rows(
     struct Row<'a> {
         start_us: i64,
         id: &'a str,
-        kind: &'static str,
+        kind: String,
         m: &'a IncidentMinute,
         decided: bool,
     }
@@ -286,7 +352,13 @@ fn minute_rows(
     for i in incidents {
         let kind = full(i, stored).kind;
         let decided = i.stopped.is_some();
-        all.extend(i.minutes.iter().map(|m| Row { start_us: i.range.from_us, id: &i.id, kind, m, decided }));
+        all.extend(i.minutes.iter().map(|m| Row {
+            start_us: i.range.from_us,
+            id: &i.id,
+            kind: kind.clone(),
+            m,
+            decided,
+        }));
     }
     let c = Columns { rows: all.iter().collect() };
     let excess = |r: &Row<'_>| (r.m.point.observed - r.m.point.expected).max(0.0);
@@ -294,7 +366,7 @@ fn minute_rows(
         c.time(|r| r.start_us),
         c.time(|r| r.m.minute_us),
         c.text(|r| r.id.to_owned()),
-        c.text(|r| r.kind.to_owned()),
+        c.text(|r| r.kind.clone()),
         c.float(|r| Some(r.m.point.observed)),
         c.float(|r| Some(r.m.point.expected)),
         c.float(|r| Some(r.m.point.band.0)),
@@ -311,11 +383,7 @@ fn minute_rows(
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
 }
 
-fn driver_rows(
-    incidents: &[Incident],
-    stored: &Stored,
-    spec: &TableSpec,
-) -> Result<Vec<RecordBatch>, PipelineError> {
+fn driver_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
     let mut all = Vec::new();
     for i in incidents {
         for (rank, d) in i.drivers().iter().enumerate() {
@@ -333,9 +401,48 @@ fn driver_rows(
         c.float(|r| Some(r.2.rule.purity)),
         c.float(|r| Some(r.2.rule.normal_share)),
     ];
-    let mut out = vec![RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)?];
-    let kept: Vec<&str> = incidents.iter().filter(|i| i.insight.is_none()).map(|i| i.id.as_str()).collect();
-    for batch in &stored.drivers {
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+fn pattern_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+    let all: Vec<_> = incidents.iter().flat_map(|i| i.patterns.iter().map(move |p| (i, p))).collect();
+    let c = Columns { rows: all.iter().collect() };
+    let columns = vec![
+        c.time(|r| r.0.range.from_us),
+        c.text(|r| r.0.id.clone()),
+        c.text(|r| r.1.name.to_owned()),
+        c.float(|r| Some(r.1.strength)),
+        c.text(|r| r.1.detail.clone()),
+    ];
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+fn rule_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+    let rules = |i: &Incident| i.look.as_ref().map(|l| l.rules.clone()).unwrap_or_default();
+    let all: Vec<_> = incidents.iter().flat_map(|i| rules(i).into_iter().map(move |r| (i, r))).collect();
+    let c = Columns { rows: all.iter().collect() };
+    let mut columns = vec![c.time(|r| r.0.range.from_us), c.text(|r| r.0.id.clone())];
+    columns.extend((0..5).map(|n| c.text(move |r| r.1.names[n].clone())));
+    columns.extend([
+        c.float(|r| Some(r.1.hits)),
+        c.float(|r| Some(r.1.hits_strange)),
+        c.float(|r| Some(r.1.stopped)),
+        c.float(|r| Some(r.1.stopped_good)),
+        c.float(|r| Some(r.1.good_accounts)),
+    ]);
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+// New rows, and those of incidents whose raw rows are gone by now.
+fn with_kept(
+    new: RecordBatch,
+    incidents: &[Incident],
+    stored: &Stored,
+    spec: &TableSpec,
+) -> Result<Vec<RecordBatch>, PipelineError> {
+    let mut out = vec![new];
+    let kept: Vec<&str> = incidents.iter().filter(|i| i.look.is_none()).map(|i| i.id.as_str()).collect();
+    for batch in stored.from_raw.get(&spec.name).into_iter().flatten() {
         let Some(id) = batch.column_by_name("incident_id") else { continue };
         let id = cast(id, &DataType::Utf8).map_err(failed)?;
         let mask: BooleanArray =

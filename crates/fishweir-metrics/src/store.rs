@@ -128,6 +128,7 @@ impl NativeModel for MetricValues {
             inputs: self.sources(),
             counts: None,
             retention: Retention::default(),
+            batch_rows: None,
             recipe: Recipe::Native,
             file: "native".to_owned(),
         }

@@ -91,6 +91,8 @@ pub struct Model {
     pub counts: Option<String>,
     /// How long rows are kept.
     pub retention: Retention,
+    /// Input rows per step at most; for recipes that hold much in memory.
+    pub batch_rows: Option<i64>,
     /// How rows are made.
     pub recipe: Recipe,
     /// File it came from.
@@ -111,6 +113,7 @@ struct Header {
     counts: Option<String>,
     #[serde(default)]
     retention: Retention,
+    batch_rows: Option<i64>,
 }
 
 impl Model {
@@ -136,6 +139,7 @@ impl Model {
             inputs: h.inputs,
             counts: h.counts,
             retention: h.retention,
+            batch_rows: h.batch_rows,
             recipe: Recipe::Sql(sql.trim().to_owned()),
             file: file.to_owned(),
         })

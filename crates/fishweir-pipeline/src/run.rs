@@ -521,6 +521,7 @@ impl Runner {
         steps: &mut Vec<Step>,
     ) -> usize {
         let Some(stream) = model.inputs.iter().find(|i| is_stream(i)) else { return 0 };
+        let most = model.batch_rows.map_or(options.batch_rows, |n| n.min(options.batch_rows));
         let mut expired = 0;
         let mut open: Option<(Interval, i64)> = None;
         let live = stream.parse::<Stream>().ok().and_then(|s| state.counts.get(&s));
@@ -552,9 +553,7 @@ impl Runner {
                 continue;
             }
             open = Some(match open.take() {
-                Some((r, n)) if n + rows <= options.batch_rows => {
-                    (Interval::new(r.from_us, one.to_us), n + rows)
-                }
+                Some((r, n)) if n + rows <= most => (Interval::new(r.from_us, one.to_us), n + rows),
                 Some((r, _)) => {
                     steps.push(Step { range: r, generations: vec![0], keep_others: false });
                     (one, rows)

@@ -61,6 +61,17 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login"
     )]
     Incidents(IncidentArgs),
+    /// Ask whether a metric really rose after an event
+    #[command(
+        after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
+    )]
+    Impact(ImpactArgs),
+    /// Write down what happened: an intervention, a deploy, a launch, intelligence
+    #[command(
+        subcommand,
+        after_help = "Example:\n  fishweir note add --kind intervention --time 2026-10-12T14:00:00Z 'Login limit tightened' --text 'rule login-ip-rate from 20 to 12 a minute'"
+    )]
+    Note(NoteCommand),
     /// Print values of one metric
     #[command(
         after_help = "Example:\n  fishweir metric dos_attack_requests --from 2026-10-01 --to 2026-11-01 --grain day"
@@ -132,6 +143,67 @@ pub(crate) struct IngestArgs {
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImpactArgs {
+    /// Metric, by day
+    #[arg(value_name = "METRIC")]
+    pub(crate) metric: String,
+    /// When it happened; may be repeated
+    #[arg(long, value_name = "TIME", required_unless_present = "notes")]
+    pub(crate) event: Vec<String>,
+    /// Take the events from the notes of this kind
+    #[arg(long, value_name = "KIND")]
+    pub(crate) notes: Option<String>,
+    /// Metric that the event should not touch: what both share is taken out
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) control: Option<String>,
+    /// Days looked at before each event
+    #[arg(long, default_value_t = 365)]
+    pub(crate) before: u32,
+    /// Days looked at after each event
+    #[arg(long, default_value_t = 28)]
+    pub(crate) after: u32,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum NoteCommand {
+    /// Add a note
+    Add(NoteArgs),
+    /// List the notes
+    List {
+        /// Output
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NoteArgs {
+    /// A few words
+    pub(crate) title: String,
+    /// What kind of thing
+    #[arg(long, value_parser = ["intel", "intervention", "deploy", "launch", "load_test", "holiday", "outage"])]
+    pub(crate) kind: String,
+    /// When it began [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// When it ended
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// More words
+    #[arg(long, default_value = "")]
+    pub(crate) text: String,
+    /// Who says so
+    #[arg(long, default_value = "")]
+    pub(crate) actor: String,
+    /// How sure that is, 0 to 1
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) confidence: f64,
 }
 
 #[derive(Debug, clap::Args)]

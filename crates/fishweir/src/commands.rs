@@ -2,10 +2,12 @@
 
 mod compact;
 mod demo;
+mod impact;
 mod incidents;
 mod ingest;
 mod init;
 mod metric;
+mod note;
 mod report;
 mod retention;
 mod run;
@@ -34,6 +36,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Backfill(args) => run::backfill(&open()?, &args, cli.quiet).await,
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
+        Command::Impact(args) => impact::run(&open()?, &args).await,
+        Command::Note(command) => note::run(&open()?, &command, cli.quiet).await,
         Command::Metric(args) => metric::run(&open()?, &args).await,
         Command::Metrics { format } => metric::catalogue(&open()?, format),
         Command::Sql(args) => sql::run(&open()?, &args).await,

@@ -45,6 +45,31 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     say(&serde_json::to_string_pretty(value)?)
 }
 
+/// Prints rows of a query: JSON as they are, text and CSV with the columns of the first row.
+pub(crate) fn print_rows(rows: &[serde_json::Map<String, serde_json::Value>], format: Format) -> Result<()> {
+    if format == Format::Json {
+        return print_json(&rows);
+    }
+    let Some(first) = rows.first() else { return Ok(()) };
+    let gap = if format == Format::Csv { "," } else { "  " };
+    say(&first.keys().cloned().collect::<Vec<_>>().join(gap))?;
+    for r in rows {
+        let cells: Vec<String> = r
+            .values()
+            .map(|v| match v {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(s) if format == Format::Csv && s.contains([',', '"', '\n']) => {
+                    format!("\"{}\"", s.replace('"', "\"\""))
+                }
+                serde_json::Value::String(s) => s.clone(),
+                other => other.to_string(),
+            })
+            .collect();
+        say(&cells.join(gap))?;
+    }
+    Ok(())
+}
+
 pub(crate) fn say(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;

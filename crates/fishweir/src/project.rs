@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use fishweir_detect::DetectorConfig;
+use fishweir_detect::{DetectorConfig, ScanConfig};
 use fishweir_engine::{Engine, EngineConfig};
 use fishweir_events::{DAY_US, KeyRing, NetworkTable, Pseudonyms, RouteRule, RouteRules, Stream, parse_time};
 use fishweir_ingest::{IngestConfig, Source, file_table, raw_table, reject_table};
@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<RouteRule>,
     pub(crate) network: NetworkSection,
     pub(crate) detector: DetectorConfig,
+    pub(crate) scan: ScanConfig,
     pub(crate) costs: Costs,
 }
 
@@ -267,7 +268,10 @@ impl Project {
     }
 
     fn labels(&self) -> Vec<Arc<dyn NativeModel>> {
-        vec![Arc::new(fishweir_labels::DosIncidents::new(self.config.detector.clone()))]
+        vec![Arc::new(fishweir_labels::DosIncidents::new(
+            self.config.detector.clone(),
+            self.config.scan.clone(),
+        ))]
     }
 
     /// The models whose tables hold claims.

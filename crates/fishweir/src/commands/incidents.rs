@@ -64,42 +64,170 @@ async fn one(evaluator: &fishweir_metrics::Evaluator, id: &str, format: Format) 
     let Some(mut incident) = rows.pop() else {
         bail!("no incident is called `{id}`\nhint: `fishweir incidents --all` lists them");
     };
-    let drivers = evaluator.rows(&format!("SELECT rank, rule, excess_requests, coverage, purity, normal_share FROM dos_incident_drivers WHERE incident_id = '{key}' ORDER BY rank")).await?;
-    let minutes = evaluator
-        .rows(&format!("SELECT * FROM dos_incident_minutes WHERE incident_id = '{key}' ORDER BY minute"))
-        .await?;
+    let of = |table: &str, columns: &str, order: &str| {
+        format!("SELECT {columns} FROM {table} WHERE incident_id = '{key}' ORDER BY {order}")
+    };
+    let parts = [
+        (
+            "drivers",
+            of("dos_incident_drivers", "rank, rule, excess_requests, coverage, purity, normal_share", "rank"),
+        ),
+        ("patterns", of("dos_incident_patterns", "pattern, strength, detail", "strength DESC")),
+        (
+            "rules",
+            of(
+                "dos_incident_rules",
+                "defence, rule, rule_version, action, mode, hits, hits_strange, stopped, stopped_good, good_accounts",
+                "hits DESC",
+            ),
+        ),
+        ("minutes", of("dos_incident_minutes", "*", "minute")),
+        ("similar", similar(&incident, &key)),
+    ];
+    for (name, sql) in parts {
+        let rows = evaluator.rows(&sql).await?;
+        incident.insert(name.to_owned(), rows.into_iter().map(Value::Object).collect());
+    }
     if format == Format::Json {
-        incident.insert("drivers".to_owned(), drivers.into_iter().map(Value::Object).collect());
-        incident.insert("minutes".to_owned(), minutes.into_iter().map(Value::Object).collect());
         print_json(&incident)?;
         return Ok(0);
     }
-    for (k, v) in &incident {
-        say(&format!("{k:24} {}", plain(v)))?;
-    }
-    say("\ndrivers")?;
-    for d in &drivers {
-        say(&format!(
-            "  {}: covers {:.0} % of the excess, {:.1} % of normal traffic",
+    say(&page(&incident).join("\n"))?;
+    Ok(0)
+}
+
+// Earlier incidents of the same kind on the same first route, nearest in size.
+fn similar(incident: &Map<String, Value>, key: &str) -> String {
+    let quoted = |k: &str| text(incident, k).replace('\'', "''");
+    let first = quoted("routes").split(' ').next().unwrap_or_default().to_owned();
+    let size = number(incident, "excess_requests").unwrap_or(0.0);
+    format!(
+        "SELECT incident_id, excess_requests, duration_s, stopped_share FROM dos_incidents WHERE incident_id <> '{key}' AND kind = '{}' AND routes LIKE '%{first}%' AND CAST(start AS VARCHAR) < '{}' ORDER BY abs(excess_requests - {size:.3}), incident_id LIMIT 3",
+        quoted("kind"),
+        quoted("start"),
+    )
+}
+
+/// Returns the lines of one incident: what, when, where, how big, who, how, what was done, what next.
+fn page(i: &Map<String, Value>) -> Vec<String> {
+    let n = |k: &str| number(i, k).map_or("unknown".to_owned(), |v| format!("{v:.0}"));
+    let share = |k: &str| number(i, k).map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0));
+    let after = |k: &str| number(i, k).map_or("never".to_owned(), |s| format!("after {s:.0} s"));
+    let p = number(i, "p_attack").map_or("unknown".to_owned(), |p| format!("{:.0} %", p * 100.0));
+    let mut out = vec![
+        format!("{}   {}   attack with {p} probability", text(i, "incident_id"), text(i, "kind")),
+        format!(
+            "when      {} to {} ({:.0} min), peak {}",
+            text(i, "start"),
+            text(i, "end"),
+            number(i, "duration_s").unwrap_or(0.0) / 60.0,
+            text(i, "peak")
+        ),
+        format!("where     {}", text(i, "routes")),
+        format!(
+            "how big   {} requests above {} expected [{}, {}], at most {} a minute; noticed by {}",
+            n("excess_requests"),
+            n("expected_requests"),
+            n("excess_low"),
+            n("excess_high"),
+            n("peak_requests_per_min"),
+            text(i, "found_by")
+        ),
+        format!(
+            "who       {} clients [{}, {}], source {}",
+            n("clients"),
+            n("clients_low"),
+            n("clients_high"),
+            text(i, "source_tier")
+        ),
+    ];
+    for d in list(i, "drivers") {
+        out.push(format!(
+            "          {}: {:.0} % of the excess, {:.1} % of normal traffic",
             text(d, "rule"),
             number(d, "coverage").unwrap_or(f64::NAN) * 100.0,
             number(d, "normal_share").unwrap_or(f64::NAN) * 100.0
-        ))?;
+        ));
     }
-    say("\nminute                 requests  expected   stopped    missed    errors")?;
-    for m in &minutes {
-        let n = |k: &str| number(m, k).map_or("?".to_owned(), |v| format!("{v:.0}"));
-        say(&format!(
-            "{:20} {:>10} {:>9} {:>9} {:>9} {:>9}",
-            text(m, "minute"),
-            n("requests"),
-            n("expected_requests"),
-            n("stopped_requests"),
-            n("missed_requests"),
-            n("errors")
-        ))?;
+    for p in list(i, "patterns") {
+        let strength = number(p, "strength").unwrap_or(0.0) * 100.0;
+        out.push(format!("how       {} ({strength:.0} %): {}", text(p, "pattern"), text(p, "detail")));
     }
-    Ok(0)
+    out.push(format!(
+        "response  noticed {}, first stopped {}, half stopped {}, nine tenths {}; stopped {} in all",
+        after("time_to_detect_s"),
+        after("time_to_first_stop_s"),
+        after("time_to_mitigate_s"),
+        after("time_to_mostly_stopped_s"),
+        share("stopped_share")
+    ));
+    for r in list(i, "rules") {
+        let m = |k: &str| number(r, k).unwrap_or(0.0);
+        out.push(format!(
+            "          {}/{} v{} {} ({}): {:.0} hits, {:.0} on strangers; stopped {:.0}, of them {:.0} of {:.0} members",
+            text(r, "defence"), text(r, "rule"), text(r, "rule_version"), text(r, "action"), text(r, "mode"),
+            m("hits"), m("hits_strange"), m("stopped"), m("stopped_good"), m("good_accounts")
+        ));
+    }
+    out.push(format!(
+        "harm      {} requests failed beyond the usual, {} members hit [{}, {}], {} min below the objective",
+        n("failed_requests"),
+        n("members_affected"),
+        n("members_affected_low"),
+        n("members_affected_high"),
+        n("downtime_min")
+    ));
+    for s in list(i, "similar") {
+        out.push(format!(
+            "similar   {}: {:.0} requests, {:.0} min, {} stopped",
+            text(s, "incident_id"),
+            number(s, "excess_requests").unwrap_or(0.0),
+            number(s, "duration_s").unwrap_or(0.0) / 60.0,
+            number(s, "stopped_share").map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0))
+        ));
+    }
+    out.push(format!("next      {}", next_step(i)));
+    out.push(format!("evidence  {}", text(i, "evidence")));
+    out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
+    out.extend(list(i, "minutes").iter().map(|m| minute(m)));
+    out
+}
+
+fn minute(m: &Map<String, Value>) -> String {
+    let n = |k: &str| number(m, k).map_or("?".to_owned(), |v| format!("{v:.0}"));
+    format!(
+        "{:20} {:>10} {:>9} {:>9} {:>9} {:>9}",
+        text(m, "minute"),
+        n("requests"),
+        n("expected_requests"),
+        n("stopped_requests"),
+        n("missed_requests"),
+        n("errors")
+    )
+}
+
+// What an engineer would do with this, from what is known.
+fn next_step(i: &Map<String, Value>) -> String {
+    if text(i, "kind") != "attack" {
+        return "none: no attack by what is known; read the evidence if you doubt it".to_owned();
+    }
+    let drivers = list(i, "drivers");
+    let best = drivers.iter().find(|d| {
+        number(d, "coverage").is_some_and(|c| c >= 0.5)
+            && number(d, "normal_share").is_some_and(|s| s <= 0.05)
+    });
+    match (number(i, "stopped_share"), best) {
+        (Some(s), _) if s >= 0.9 => "none: the defences held; see whether a rule hit members".to_owned(),
+        (_, Some(d)) => format!(
+            "try a rule on {} in shadow: it would meet {:.0} % of this and {:.1} % of normal traffic",
+            text(d, "rule"), number(d, "coverage").unwrap_or(0.0) * 100.0, number(d, "normal_share").unwrap_or(0.0) * 100.0
+        ),
+        _ => "no single mark tells this from members: challenge clients that were never seen before on these routes".to_owned(),
+    }
+}
+
+fn list<'a>(row: &'a Map<String, Value>, key: &str) -> Vec<&'a Map<String, Value>> {
+    row.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object).collect()
 }
 
 fn plain(v: &Value) -> String {

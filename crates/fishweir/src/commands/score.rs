@@ -101,7 +101,27 @@ async fn of_incidents(
         .await?;
     let found: Vec<Found> = rows.iter().filter_map(Found::from_row).collect();
     anyhow::ensure!(found.len() == rows.len(), "an incident of table `dos_incidents` cannot be read");
-    Ok(incidents::score(&found, campaigns, happenings, seen_us))
+    let traffic = traffic(evaluator, campaigns).await?;
+    Ok(incidents::score(&found, campaigns, happenings, &traffic, seen_us))
+}
+
+// What the routes saw while each attack of the DoS family lasted.
+async fn traffic(evaluator: &Evaluator, campaigns: &[CampaignTruth]) -> Result<incidents::Traffic> {
+    let mut out = incidents::Traffic::new();
+    for c in campaigns.iter().filter(|c| format!("{:?}", c.kind).starts_with('A')) {
+        let (Some(from), Some(to)) = (c.start_us, c.end_us) else { continue };
+        let span = Interval::new(from.div_euclid(60_000_000) * 60_000_000, to);
+        let sql = format!(
+            "SELECT route, CAST(sum(requests) AS DOUBLE) AS n FROM request_minutes WHERE minute >= {} AND minute < {} GROUP BY 1",
+            fishweir_metrics::time_literal(span.from_us),
+            fishweir_metrics::time_literal(span.to_us.max(span.from_us + 1)),
+        );
+        let rows = evaluator.rows(&sql).await?;
+        let by_route =
+            rows.iter().filter_map(|r| Some((r.get("route")?.as_str()?.to_owned(), r.get("n")?.as_f64()?)));
+        out.insert(c.name.clone(), by_route.collect());
+    }
+    Ok(out)
 }
 
 const METRIC: &str = "dos_attack_requests";

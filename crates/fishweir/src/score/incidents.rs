@@ -80,11 +80,33 @@ fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
     c.requests as f64 * share >= EXCESS_SHARE * excess
 }
 
+/// Requests by route while an attack lasted, its own among them; by name of the attack.
+pub(crate) type Traffic = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// Share of a route's other requests from which on an attack counts as large.
+const LARGE_SHARE: f64 = 0.2;
+const LARGE_US: i64 = 3 * 60_000_000;
+
+// Whether an attack brought at least a fifth of one of its routes for at least three minutes.
+#[expect(clippy::cast_precision_loss, reason = "request counts")]
+fn is_large(c: &CampaignTruth, traffic: &Traffic) -> bool {
+    let (Some(from), Some(to), Some(seen)) = (c.start_us, c.end_us, traffic.get(&c.name)) else {
+        return false;
+    };
+    let strong = own(&c.routes, OWN_SHARE).into_iter().any(|r| {
+        let n = c.routes.get(r).copied().unwrap_or(0) as f64;
+        let others = (seen.get(r).copied().unwrap_or(0.0) - n).max(0.0);
+        n >= LARGE_SHARE * others
+    });
+    to - from >= LARGE_US && strong
+}
+
 /// Returns the score; `seen_us` is the time up to which Fishweir has looked.
 pub(crate) fn score(
     found: &[Found],
     campaigns: &[CampaignTruth],
     happenings: &[HappeningTruth],
+    traffic: &Traffic,
     seen_us: i64,
 ) -> Score {
     let attacks: Vec<&Found> = found.iter().filter(|f| f.kind == "attack").collect();
@@ -102,6 +124,11 @@ pub(crate) fn score(
     let surges = Rate::of(real.iter().filter(|c| noticed(c)).count(), real.len(), "no attack took place");
     let mut score = Score::new(precision, recall)
         .with("recall_of_surges_whatever_the_label", surges)
+        .with("recall_of_large", {
+            let large: Vec<_> = real.iter().filter(|c| is_large(c, traffic)).collect();
+            let hits = large.iter().filter(|c| caught(c)).count();
+            Rate::of(hits, large.len(), "no attack brought a fifth of a route for three minutes")
+        })
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
         .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
@@ -268,7 +295,7 @@ mod tests {
             found("attack", 502, 510, "/search"),
             found("crowd", 500, 519, "/home"),
         ];
-        let s = score(&seen, &truth, &[], i64::MAX);
+        let s = score(&seen, &truth, &[], &Traffic::new(), i64::MAX);
         assert_eq!((s.found, s.found_true, s.truth, s.truth_found), (2, 1, 2, 1));
         assert_eq!(s.precision, Some(0.5));
         assert!(s.precision_low.unwrap() < 0.5 && s.precision_high.unwrap() > 0.5);
@@ -281,16 +308,29 @@ mod tests {
     }
 
     #[test]
+    fn an_attack_is_large_by_its_share_of_a_route_and_its_length() {
+        let truth = [campaign("a", AttackKind::A1, 100, 120), campaign("b", AttackKind::A1, 500, 502)];
+        let busy = |n: f64| BTreeMap::from([("/home".to_owned(), n)]);
+        let traffic = Traffic::from([("a".to_owned(), busy(5_000.0)), ("b".to_owned(), busy(900.0))]);
+        let s = score(&[found("attack", 101, 121, "/home")], &truth, &[], &traffic, i64::MAX);
+        assert_eq!(s.detail["recall_of_large"]["of"], 1, "the second is too short");
+        assert_eq!(s.detail["recall_of_large"]["hits"], 1);
+        let drowned = Traffic::from([("a".to_owned(), busy(9_000.0))]);
+        let s = score(&[], &truth, &[], &drowned, i64::MAX);
+        assert!(s.detail["recall_of_large"]["value"].is_null());
+    }
+
+    #[test]
     fn a_trickle_does_not_make_a_benign_wave_an_attack() {
         let mut trickle = campaign("a", AttackKind::A1, 100, 120);
         trickle.requests = 20;
-        let s = score(&[found("attack", 101, 119, "/home")], &[trickle], &[], i64::MAX);
+        let s = score(&[found("attack", 101, 119, "/home")], &[trickle], &[], &Traffic::new(), i64::MAX);
         assert_eq!((s.found_true, s.truth_found), (0, 0));
     }
 
     #[test]
     fn nothing_to_score_is_unknown() {
-        let s = score(&[], &[], &[], i64::MAX);
+        let s = score(&[], &[], &[], &Traffic::new(), i64::MAX);
         assert_eq!((s.precision, s.recall), (None, None));
         assert!(s.detail["missed"].is_null(), "nothing missed of nothing is no good news");
         assert!(s.reason.is_some());
@@ -309,6 +349,7 @@ mod tests {
             &[found("attack", 10, 20, "/home"), found("attack", 900, 910, "/home")],
             &[],
             &[launch],
+            &Traffic::new(),
             i64::MAX,
         );
         assert_eq!(s.detail["false_attacks_by_happening"]["launch"]["false_attacks"], 1);

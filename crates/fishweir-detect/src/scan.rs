@@ -1,0 +1,362 @@
+//! Bursts in sparse counts: a scan statistic over windows of one minute to half an hour.
+//!
+//! Where a route sees a few requests a minute, no single minute proves anything, but ten in a row
+//! do. The expectation is the usual rate at this time of day (half-hour bins, a week of memory)
+//! times the level of the last two hours; the test is the variance-stabilised difference between
+//! seen and expected, divided by the over-dispersion that the series itself has shown at that
+//! window. Everything at a minute follows from minutes before it.
+//!
+//! Source: Glaz, Naus, Wallenstein, *Scan Statistics* (2001); Anscombe's transform (1948).
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detector::{Point, Surge};
+
+/// Settings of the scan. Defaults are in `Default` and documented per field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScanConfig {
+    /// Standard scores that open a burst. Default 6.5.
+    pub open_z: f64,
+    /// Requests above expectation, within the window, below which nothing opens. Default 12.
+    pub excess_min: f64,
+    /// Minutes without a new high that close a burst, at least. Default 10.
+    pub close_after_min: usize,
+    /// Minutes of the recent level. Default 120.
+    pub level_min: usize,
+    /// Days that the usual rate remembers. Default 7.
+    pub memory_days: f64,
+}
+
+impl Default for ScanConfig {
+    fn default() -> Self {
+        Self { open_z: 6.5, excess_min: 12.0, close_after_min: 10, level_min: 120, memory_days: 7.0 }
+    }
+}
+
+const WINDOWS: [usize; 4] = [1, 3, 10, 30];
+const BIN: usize = 30;
+const BINS: usize = 48;
+const DAY: usize = 1_440;
+const LEVEL_PRIOR: f64 = 20.0;
+const DISPERSION_FLOOR: f64 = 1.2;
+const DISPERSION_MEMORY: f64 = 3_000.0;
+/// Attack requests that an open burst waits for before it is given up.
+const PATIENCE: f64 = 8.0;
+
+/// Returns the bursts of a series of counts per minute, by start; NaN means no data.
+///
+/// Points carry expectation and band (± 3 standard deviations) of their minute; `peak_z` is the
+/// highest score of any window. Nothing opens before a day of data.
+#[must_use]
+pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
+    let mut s = Scan::new(series, config);
+    for (t, k) in counts.iter().enumerate() {
+        s.tick(t, *k);
+    }
+    s.finish(counts.len())
+}
+
+// Requests that a minute must bring to speak for an extra rate rather than for the usual one: where
+// the likelihoods of the two are equal.
+fn toll(rate: f64, expected: f64) -> f64 {
+    rate / (rate / expected.max(0.02)).ln_1p()
+}
+
+#[derive(Clone, Copy, Default)]
+struct Bin {
+    mean: f64,
+    days: f64,
+    sum: f64,
+    minutes: f64,
+}
+
+struct Open {
+    start: usize,
+    noticed: usize,
+    end: usize,
+    peak_z: f64,
+    /// Requests a minute that the running sum looks for; the end is its last maximum.
+    rate: f64,
+    sum: f64,
+    best: f64,
+    patience: usize,
+}
+
+struct Scan<'a> {
+    series: usize,
+    config: &'a ScanConfig,
+    bins: [Bin; BINS],
+    seen: usize,
+    counts: Vec<f64>,
+    expected: Vec<f64>,
+    counted: Vec<f64>,
+    expected_sum: Vec<f64>,
+    level: VecDeque<(f64, f64)>,
+    level_sums: (f64, f64),
+    ratio: f64,
+    dispersion: [f64; WINDOWS.len()],
+    open: Option<Open>,
+    blocked_until: usize,
+    out: Vec<Surge>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(series: usize, config: &'a ScanConfig) -> Self {
+        Self {
+            series,
+            config,
+            bins: [Bin::default(); BINS],
+            seen: 0,
+            counts: Vec::new(),
+            expected: Vec::new(),
+            counted: vec![0.0],
+            expected_sum: vec![0.0],
+            level: VecDeque::new(),
+            level_sums: (0.0, 0.0),
+            ratio: 1.0,
+            dispersion: [DISPERSION_FLOOR; WINDOWS.len()],
+            open: None,
+            blocked_until: 0,
+            out: Vec::new(),
+        }
+    }
+
+    fn tick(&mut self, t: usize, count: f64) {
+        let known = !count.is_nan();
+        let usual = self.usual(t);
+        let expected = if known { (usual * self.ratio).max(0.0) } else { 0.0 };
+        let k = if known { count } else { 0.0 };
+        self.counts.push(k);
+        self.expected.push(expected);
+        self.counted.push(self.counted[t] + k);
+        self.expected_sum.push(self.expected_sum[t] + expected);
+        if !known {
+            return;
+        }
+        self.seen += 1;
+        let ready = self.seen > DAY;
+        let scores = self.scores(t);
+        match self.open {
+            Some(_) => self.follow(t, k, expected, &scores),
+            None if ready && k > 0.0 && t >= self.blocked_until => self.maybe_open(t, &scores),
+            None => {}
+        }
+        if self.open.is_none() {
+            self.learn(t, k, usual, &scores, ready);
+        }
+    }
+
+    // Usual requests of this minute of the day, between the centres of neighbouring bins.
+    #[expect(clippy::cast_precision_loss, reason = "minutes of a day")]
+    fn usual(&self, t: usize) -> f64 {
+        let at = (t % DAY) as f64 / BIN as f64 - 0.5;
+        let left = at.floor();
+        let part = at - left;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bin of the day")]
+        let i = (left.rem_euclid(BINS as f64)) as usize;
+        let (a, b) = (self.bins[i % BINS], self.bins[(i + 1) % BINS]);
+        match (a.days > 0.0, b.days > 0.0) {
+            (true, true) => a.mean * (1.0 - part) + b.mean * part,
+            (true, false) => a.mean,
+            (false, true) => b.mean,
+            // The first day: what has been seen so far.
+            (false, false) => {
+                let (sum, n) = self.bins.iter().fold((0.0, 0.0), |x, b| (x.0 + b.sum, x.1 + b.minutes));
+                if n > 0.0 { sum / n } else { 0.0 }
+            }
+        }
+    }
+
+    // Score, seen and expected of each window that ends here.
+    fn scores(&self, t: usize) -> [(f64, f64, f64); WINDOWS.len()] {
+        std::array::from_fn(|i| {
+            let from = (t + 1).saturating_sub(WINDOWS[i]);
+            let k = self.counted[t + 1] - self.counted[from];
+            let mu = self.expected_sum[t + 1] - self.expected_sum[from];
+            let z = 2.0 * ((k + 0.375).sqrt() - (mu + 0.375).sqrt()) / self.dispersion[i].sqrt();
+            (z, k, mu)
+        })
+    }
+
+    fn maybe_open(&mut self, t: usize, scores: &[(f64, f64, f64); WINDOWS.len()]) {
+        let best = (0..WINDOWS.len())
+            .filter(|i| {
+                let (z, k, mu) = scores[*i];
+                z >= self.config.open_z && k - mu >= self.config.excess_min
+            })
+            .max_by(|a, b| scores[*a].0.total_cmp(&scores[*b].0));
+        let Some(i) = best else { return };
+        let (z, k, mu) = scores[i];
+        #[expect(clippy::cast_precision_loss, reason = "minutes")]
+        let whole = ((k - mu) / WINDOWS[i] as f64).max(0.05);
+        // The start is where the likelihood of a change is highest; a quarter of the rate, so that a
+        // ramp belongs to it.
+        let rate = whole / 4.0;
+        let from = (t + 1).saturating_sub(2 * WINDOWS[i]).max(self.blocked_until);
+        let (mut sum, mut start, mut best) = (0.0, t, f64::NEG_INFINITY);
+        for m in (from..=t).rev() {
+            sum += self.counts[m] - toll(rate, self.expected[m]);
+            if sum > best {
+                (best, start) = (sum, m);
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
+        let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
+        self.open = Some(Open { start, noticed: t, end: t, peak_z: z, rate, sum: best, best, patience });
+    }
+
+    fn follow(&mut self, t: usize, k: f64, expected: f64, scores: &[(f64, f64, f64); WINDOWS.len()]) {
+        let Some(open) = &mut self.open else { return };
+        open.sum += k - toll(open.rate, expected);
+        open.peak_z = scores.iter().map(|s| s.0).fold(open.peak_z, f64::max);
+        if open.sum > open.best && k > 0.0 {
+            (open.best, open.end) = (open.sum, t);
+        }
+        if t - open.end >= open.patience {
+            self.close(false);
+        }
+    }
+
+    fn close(&mut self, open: bool) {
+        let Some(o) = self.open.take() else { return };
+        let spread = self.dispersion[0];
+        let points = (o.start..=o.end)
+            .map(|m| {
+                let (observed, expected) = (self.counts[m], self.expected[m]);
+                let sd = (spread * expected.max(0.25)).sqrt();
+                let band = ((expected - 3.0 * sd).max(0.0), expected + 3.0 * sd);
+                Point { minute: m, observed, expected, band, z: (observed - expected) / sd }
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "minutes of history")]
+        let history_weeks = self.seen as f64 / (7 * DAY) as f64;
+        self.blocked_until = o.end + 1;
+        // What belongs to this burst must not open the next one: its minutes count as usual from now.
+        for m in o.start..self.counts.len() {
+            let k = if m <= o.end { self.expected[m] } else { self.counts[m] };
+            self.counted[m + 1] = self.counted[m] + k;
+        }
+        self.out.push(Surge {
+            series: self.series,
+            start: o.start,
+            noticed: o.noticed,
+            end: o.end,
+            open,
+            peak_z: o.peak_z,
+            history_weeks,
+            points,
+        });
+    }
+
+    // Ordinary minutes teach the usual rate, the level and the over-dispersion.
+    fn learn(
+        &mut self,
+        t: usize,
+        k: f64,
+        usual: f64,
+        scores: &[(f64, f64, f64); WINDOWS.len()],
+        ready: bool,
+    ) {
+        let bin = &mut self.bins[(t % DAY) / BIN];
+        bin.sum += k;
+        bin.minutes += 1.0;
+        if (t + 1).is_multiple_of(BIN) {
+            for (n, bin) in self.bins.iter_mut().enumerate() {
+                let ended = n == (t % DAY) / BIN;
+                if ended && bin.minutes > 0.0 {
+                    let weight = 1.0 / (bin.days + 1.0).min(self.config.memory_days);
+                    bin.mean += weight * (bin.sum / bin.minutes - bin.mean);
+                    (bin.days, bin.sum, bin.minutes) = (bin.days + 1.0, 0.0, 0.0);
+                }
+            }
+        }
+        self.level.push_back((k, usual));
+        self.level_sums = (self.level_sums.0 + k, self.level_sums.1 + usual);
+        if self.level.len() > self.config.level_min
+            && let Some((old_k, old_usual)) = self.level.pop_front()
+        {
+            self.level_sums = (self.level_sums.0 - old_k, self.level_sums.1 - old_usual);
+        }
+        self.ratio = ((self.level_sums.0 + LEVEL_PRIOR) / (self.level_sums.1 + LEVEL_PRIOR)).clamp(0.5, 4.0);
+        if ready {
+            for (i, (_, k, mu)) in scores.iter().enumerate() {
+                let one = ((k - mu).powi(2) / (mu + 0.5)).min(12.0 * self.dispersion[i]);
+                let next = self.dispersion[i] + (one - self.dispersion[i]) / DISPERSION_MEMORY;
+                self.dispersion[i] = next.max(DISPERSION_FLOOR);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
+    fn finish(mut self, length: usize) -> Vec<Surge> {
+        if let Some(o) = &self.open {
+            let still = length - o.end <= o.patience && length > 0;
+            self.close(still);
+        }
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Poisson counts from a small linear congruential generator: the same on every machine.
+    fn counts(days: usize, rate: impl Fn(usize) -> f64) -> Vec<f64> {
+        let mut state = 7u64;
+        let mut unit = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 11) as f64) / (1u64 << 53) as f64
+        };
+        (0..days * DAY)
+            .map(|t| {
+                let (limit, mut p, mut k) = ((-rate(t)).exp(), unit(), 0.0);
+                while p > limit {
+                    p *= unit();
+                    k += 1.0;
+                }
+                k
+            })
+            .collect()
+    }
+
+    fn daily(t: usize) -> f64 {
+        0.6 + 0.5 * (t as f64 / DAY as f64 * std::f64::consts::TAU).sin()
+    }
+
+    #[test]
+    fn a_quiet_month_stays_quiet() {
+        assert!(scan_bursts(0, &counts(30, daily), &ScanConfig::default()).is_empty());
+    }
+
+    #[test]
+    fn a_trickle_of_ten_minutes_is_found_with_start_and_end() {
+        for (from, length, extra) in [(20_000, 10, 6.0), (25_000, 120, 3.0), (31_000, 3, 15.0)] {
+            let inside = |t: usize| (from..from + length).contains(&t);
+            let series = counts(30, |t| daily(t) + if inside(t) { extra } else { 0.0 });
+            let found = scan_bursts(3, &series, &ScanConfig::default());
+            assert_eq!(found.len(), 1, "{from}: {found:?}");
+            let f = &found[0];
+            assert!(
+                f.start.abs_diff(from) <= 6 && f.end.abs_diff(from + length - 1) <= 3,
+                "{from}: {} {}",
+                f.start,
+                f.end
+            );
+            let excess: f64 = f.points.iter().map(|p| p.observed - p.expected).sum();
+            let truth = extra * length as f64;
+            assert!((excess / truth - 1.0).abs() < 0.35, "{excess} of {truth}");
+        }
+    }
+
+    #[test]
+    fn nothing_opens_on_the_first_day_or_without_data() {
+        let mut series = counts(3, |t| if t < DAY / 2 { 0.1 } else { 5.0 });
+        assert!(scan_bursts(0, &series[..DAY], &ScanConfig::default()).is_empty());
+        series.iter_mut().for_each(|k| *k = f64::NAN);
+        assert!(scan_bursts(0, &series, &ScanConfig::default()).is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! Surges of volume and bursts of strangers, put together: what happened at the same time and is
+//! the same thing becomes one candidate.
+
+use std::collections::BTreeMap;
+
+use fishweir_detect::{Point, Surge, group_surges};
+
+use crate::series::Minutes;
+use crate::strangers::{Burst, Strangers};
+
+/// Something unusual that may be an incident; minutes count from the start of the span looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) noticed: usize,
+    pub(crate) open: bool,
+    pub(crate) peak_z: f64,
+    pub(crate) history_weeks: f64,
+    pub(crate) routes: Vec<String>,
+    pub(crate) points: BTreeMap<usize, Point>,
+    /// Requests above expectation where a burst measured them: best, low, high.
+    pub(crate) excess: Option<(f64, f64, f64)>,
+    /// Share of the excess that strangers brought.
+    pub(crate) stranger_share: Option<f64>,
+    /// Detectors that noticed it.
+    pub(crate) found_by: Vec<&'static str>,
+}
+
+const GROUP_GAP_MIN: usize = 3;
+/// Share of a surge's excess above which it is the burst of strangers beside it.
+const SAME_SHARE: f64 = 0.5;
+/// Share of strangers below which a burst inside a crowd is the crowd's own.
+const OWN_SHARE: f64 = 0.4;
+/// A surge that lasts this many times longer than the burst inside it is something beside it as well.
+const LONGER: usize = 3;
+
+/// Returns the candidates of a span, by start.
+pub(crate) fn candidates(
+    minutes: Option<&Minutes>,
+    surges: Vec<Surge>,
+    strangers: Option<&Strangers>,
+) -> Vec<Candidate> {
+    let bursts = strangers.map(Strangers::bursts).unwrap_or_default();
+    let mut out: Vec<Candidate> = bursts.iter().map(of_burst).collect();
+    for group in group_surges(surges, GROUP_GAP_MIN) {
+        let Some(minutes) = minutes else { break };
+        let mut one = of_surges(minutes, &group);
+        one.stranger_share = strangers.and_then(|s| stranger_share(s, &one));
+        let mine: Vec<usize> = (0..bursts.len())
+            .filter(|n| {
+                let b = &bursts[*n];
+                b.start <= one.end + GROUP_GAP_MIN && one.start <= b.end + GROUP_GAP_MIN
+            })
+            .collect();
+        let same = one.stranger_share.is_some_and(|s| s >= SAME_SHARE) && !mine.is_empty();
+        for n in mine {
+            let whole = &mut out[n];
+            whole.stranger_share = Some(share_beside(&bursts[n], &one.points));
+            if same {
+                whole.found_by.push("volume");
+                whole.peak_z = whole.peak_z.max(one.peak_z);
+                let more: Vec<String> =
+                    one.routes.iter().filter(|r| !whole.routes.contains(r)).cloned().collect();
+                if whole.routes.is_empty() {
+                    whole.routes.extend(more);
+                }
+            }
+        }
+        let covered = out
+            .iter()
+            .filter(|c| c.excess.is_some() && overlap(c, &one))
+            .map(|c| c.end - c.start + 1)
+            .sum::<usize>();
+        if !same || one.end - one.start + 1 > LONGER * covered + 30 {
+            out.push(one);
+        }
+    }
+    // A crowd brings strangers of its own: they are part of it, not something beside it.
+    let crowds: Vec<(usize, usize)> =
+        out.iter().filter(|c| c.excess.is_none()).map(|c| (c.start, c.end)).collect();
+    out.retain(|c| {
+        let inside = crowds.iter().any(|(from, to)| c.start <= *to && *from <= c.end);
+        c.excess.is_none() || !inside || c.stranger_share.is_none_or(|s| s >= OWN_SHARE)
+    });
+    out.sort_by_key(|c| (c.start, c.end));
+    for c in &mut out {
+        c.found_by.sort_unstable();
+        c.found_by.dedup();
+    }
+    out
+}
+
+// Share of strangers in what a burst and the surge beside it brought together, minute by minute,
+// weighted by the strangers: minutes in which only the burst is there count as its own.
+fn share_beside(b: &Burst, surge: &BTreeMap<usize, Point>) -> f64 {
+    let (mut weight, mut sum) = (0.0, 0.0);
+    for (minute, p) in &b.points {
+        let strange = (p.observed - p.expected).max(0.0);
+        let whole = surge.get(minute).map_or(0.0, |q| (q.observed - q.expected).max(0.0));
+        weight += strange;
+        sum += strange * if whole > strange { strange / whole } else { 1.0 };
+    }
+    if weight > 0.0 { sum / weight } else { 1.0 }
+}
+
+fn overlap(a: &Candidate, b: &Candidate) -> bool {
+    a.start <= b.end && b.start <= a.end
+}
+
+fn of_burst(b: &Burst) -> Candidate {
+    Candidate {
+        start: b.start,
+        end: b.end,
+        noticed: b.noticed,
+        open: b.open,
+        peak_z: b.peak_z,
+        history_weeks: b.history_weeks,
+        routes: b.routes.clone(),
+        points: b.points.clone(),
+        excess: Some(b.excess),
+        stranger_share: Some(1.0),
+        found_by: vec!["strangers"],
+    }
+}
+
+fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
+    let (routes, points) = merge(minutes, group);
+    let start = group.iter().map(|s| s.start).min().unwrap_or(0);
+    Candidate {
+        start,
+        end: group.iter().map(|s| s.end).max().unwrap_or(start),
+        noticed: group.iter().map(|s| s.noticed).min().unwrap_or(start),
+        open: group.iter().any(|s| s.open),
+        peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
+        history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
+        routes,
+        points,
+        excess: None,
+        stranger_share: None,
+        found_by: vec!["volume"],
+    }
+}
+
+fn stranger_share(s: &Strangers, c: &Candidate) -> Option<f64> {
+    let excess: f64 = c.points.values().map(|p| (p.observed - p.expected).max(0.0)).sum();
+    let (seen, usual) = s.during(c.start, c.end)?;
+    (excess > 0.0).then(|| ((seen - usual) / excess).clamp(0.0, 1.0))
+}
+
+// The routes that surged, and the minutes of the whole: their sum, or the total series when it
+// shows much more than they do.
+fn merge(minutes: &Minutes, group: &[Surge]) -> (Vec<String>, BTreeMap<usize, Point>) {
+    let excess = |s: &Surge| s.points.iter().map(|p| (p.observed - p.expected).max(0.0)).sum::<f64>();
+    let named = |s: &&Surge| minutes.routes.get(s.series).is_some_and(Option::is_some);
+    let whole: f64 = group.iter().filter(|s| !named(s)).map(excess).sum();
+    let mut parts: Vec<&Surge> = group.iter().filter(named).collect();
+    parts.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
+    let sum: f64 = parts.iter().map(|s| excess(s)).sum();
+    let use_total = parts.is_empty() || whole > 1.3 * sum;
+    let mut routes: Vec<String> = Vec::new();
+    for s in &parts {
+        let name = minutes.routes.get(s.series).cloned().flatten();
+        if let Some(name) = name.filter(|n| !routes.contains(n) && excess(s) >= 0.02 * sum) {
+            routes.push(name);
+        }
+    }
+    let chosen = group.iter().filter(|s| use_total != named(s));
+    let mut points: BTreeMap<usize, Point> = BTreeMap::new();
+    for p in chosen.flat_map(|s| &s.points) {
+        points
+            .entry(p.minute)
+            .and_modify(|q| {
+                let half = ((q.band.1 - q.band.0).powi(2) + (p.band.1 - p.band.0).powi(2)).sqrt() / 2.0;
+                q.observed += p.observed;
+                q.expected += p.expected;
+                q.band = ((q.expected - half).max(0.0), q.expected + half);
+                q.z = q.z.max(p.z);
+            })
+            .or_insert(*p);
+    }
+    if use_total {
+        routes.truncate(3);
+    }
+    (routes, points)
+}

@@ -1,0 +1,185 @@
+//! What kind of attack it was: tags with a strength from 0 to 1, each from counts that are shown.
+
+use crate::raw::Look;
+
+/// Tags weaker than this are left out.
+const LEAST: f64 = 0.3;
+
+/// A tag with its strength and what it was read from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pattern {
+    pub(crate) name: &'static str,
+    pub(crate) strength: f64,
+    pub(crate) detail: String,
+}
+
+fn ramp(value: f64, none: f64, full: f64) -> f64 {
+    ((value - none) / (full - none)).clamp(0.0, 1.0)
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// Returns the tags of an attack, the strongest first; `minutes` is its excess per minute in order.
+pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
+    let o = &look.odd;
+    if o.requests < 1.0 {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let mut tag = |name, strength: f64, detail: String| {
+        if strength >= LEAST && strength.is_finite() {
+            out.push(Pattern { name, strength, detail });
+        }
+    };
+    let per_ip = o.requests / o.ips.max(1.0);
+    tag(
+        "ip_randomisation",
+        ramp(o.ips, 20.0, 80.0) * (1.0 - ramp(per_ip, 8.0, 60.0)),
+        format!("{:.1} requests from each of {:.0} addresses", per_ip, o.ips),
+    );
+    let usual_ja3 = look.odd_before.ja3 / look.odd_before.requests.max(1.0);
+    let ja3 = o.ja3 / o.requests;
+    let per_ja4 = o.ja3 / o.ja4.max(1.0);
+    tag(
+        "ja3_randomisation",
+        ramp(per_ja4, 5.0, 30.0) * ramp(ja3, usual_ja3.min(0.2), 0.5),
+        format!("{:.0} JA3 behind {:.0} JA4 fingerprints", o.ja3, o.ja4),
+    );
+    tag(
+        "user_agent_rotation",
+        ramp(o.agents_per_client, 1.1, 2.5),
+        format!("{:.1} user agents per client", o.agents_per_client),
+    );
+    let mimicry = share(o.usual_pair, o.requests);
+    tag(
+        "header_mimicry",
+        ramp(mimicry, 0.5, 0.85),
+        format!("{:.0} % look like members' clients", mimicry * 100.0),
+    );
+    tag_routes(look, &mut tag);
+    let slow = share(o.slow, o.requests);
+    tag("low_and_slow", ramp(slow, 0.2, 0.6), format!("{:.0} % took over ten seconds", slow * 100.0));
+    let pulse = pulses(minutes);
+    tag("pulse_wave", pulse, format!("{:.0} % of the minutes are calm between bursts", pulse * 100.0));
+    out.sort_by(|a, b| b.strength.total_cmp(&a.strength));
+    out
+}
+
+fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
+    let extra: Vec<(&str, f64)> =
+        look.routes.iter().map(|r| (r.route.as_str(), (r.odd - r.odd0 * look.scale).max(0.0))).collect();
+    let whole: f64 = extra.iter().map(|r| r.1).sum();
+    let login: f64 = extra.iter().filter(|r| is_sign_in(r.0)).map(|r| r.1).sum();
+    tag(
+        "login_flood",
+        ramp(share(login, whole), 0.4, 0.8),
+        format!("{:.0} % are sign-ins", 100.0 * share(login, whole)),
+    );
+    let entropy: f64 =
+        extra.iter().map(|r| share(r.1, whole)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
+    let spread = entropy.exp();
+    let distinct = share(look.odd.paths, look.odd.requests);
+    tag(
+        "carpet",
+        ramp(spread, 3.0, 5.0).max(ramp(distinct, 0.4, 0.8)),
+        format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
+    );
+    // Cost per request against that of usual requests on all routes.
+    let usual = look.routes.iter().map(|r| r.latency0_us * r.n0).sum::<f64>()
+        / look.routes.iter().map(|r| r.n0).sum::<f64>().max(1.0);
+    let odd = look.routes.iter().map(|r| r.odd).sum::<f64>();
+    let cost = look.routes.iter().map(|r| r.odd_latency_us).sum::<f64>() / odd.max(1.0) / usual.max(1.0);
+    let slow = share(look.odd.slow, look.odd.requests);
+    tag(
+        "expensive_calls",
+        if slow > 0.2 { 0.0 } else { ramp(cost, 2.0, 5.0) },
+        format!("a request takes {cost:.1} times the usual time"),
+    );
+}
+
+/// Whether a route signs clients in.
+pub(crate) fn is_sign_in(route: &str) -> bool {
+    ["login", "signin", "sign-in", "token", "auth"].iter().any(|w| route.contains(w))
+}
+
+// Share of calm minutes between the first and the last busy one, when there are several bursts.
+#[expect(clippy::cast_precision_loss, reason = "minutes")]
+fn pulses(minutes: &[f64]) -> f64 {
+    let top = minutes.iter().copied().fold(0.0, f64::max);
+    let busy: Vec<bool> = minutes.iter().map(|m| *m > 0.25 * top).collect();
+    let bursts = busy.windows(2).filter(|w| !w[0] && w[1]).count();
+    let (Some(first), Some(last)) = (busy.iter().position(|b| *b), busy.iter().rposition(|b| *b)) else {
+        return 0.0;
+    };
+    let calm = busy[first..=last].iter().filter(|b| !**b).count() as f64 / (last - first + 1) as f64;
+    if bursts >= 3 { ramp(calm, 0.15, 0.45) } else { 0.0 }
+}
+
+/// Returns where an attack came from: `few_hosts`, `data_centre`, `residential` or `iot`.
+pub(crate) fn source_tier(look: &Look) -> Option<&'static str> {
+    let o = &look.odd;
+    if o.requests < 1.0 {
+        return None;
+    }
+    Some(if o.ips < 10.0 {
+        "few_hosts"
+    } else if share(o.home_network, o.requests) < 0.5 {
+        "data_centre"
+    } else if share(o.usual_pair, o.requests) < 0.3 && o.requests / o.ips > 30.0 {
+        "iot"
+    } else {
+        "residential"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::{ClientSums, RouteSums};
+
+    fn look(odd: ClientSums, routes: &[(&str, f64)]) -> Look {
+        Look {
+            scale: 1.0,
+            odd,
+            routes: routes
+                .iter()
+                .map(|(r, n)| RouteSums {
+                    route: (*r).to_owned(),
+                    odd: *n,
+                    n0: 100.0,
+                    latency0_us: 1e4,
+                    odd_latency_us: *n * 1e4,
+                    ..RouteSums::default()
+                })
+                .collect(),
+            ..Look::default()
+        }
+    }
+
+    fn names(p: &[Pattern]) -> Vec<&str> {
+        p.iter().map(|p| p.name).collect()
+    }
+
+    #[test]
+    fn tags_follow_what_was_done() {
+        let many = ClientSums {
+            requests: 1_000.0,
+            clients: 500.0,
+            ips: 500.0,
+            ja3: 4.0,
+            ja4: 4.0,
+            ..ClientSums::default()
+        };
+        let found = patterns(&look(many, &[("/login", 1_000.0)]), &[10.0; 20]);
+        assert_eq!(names(&found), ["ip_randomisation", "login_flood"]);
+        let pulse: Vec<f64> = (0..40).map(|m| if m % 4 == 0 { 100.0 } else { 0.0 }).collect();
+        let few = ClientSums { requests: 1_000.0, clients: 5.0, ips: 5.0, ..ClientSums::default() };
+        assert_eq!(names(&patterns(&look(few, &[("/home", 1_000.0)]), &pulse)), ["pulse_wave"]);
+        assert_eq!(source_tier(&look(few, &[])), Some("few_hosts"));
+        let wide = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|r| (r, 100.0));
+        assert!(names(&patterns(&look(few, &wide), &[1.0])).contains(&"carpet"));
+        assert!(patterns(&look(ClientSums::default(), &[]), &[]).is_empty());
+    }
+}

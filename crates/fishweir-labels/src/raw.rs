@@ -1,0 +1,354 @@
+//! What the raw requests around a surge say, while they live.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use arrow::record_batch::RecordBatch;
+use fishweir_detect::{DriverRule, Leaf, search_drivers};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, time_literal};
+
+use crate::series::between_sql;
+
+/// Attributes that rules are made of; the first two describe requests, the others clients.
+pub(crate) const DIMENSIONS: [&str; 7] =
+    ["route", "method", "country", "asn", "ja4", "agent_class", "ip_prefix"];
+pub(crate) const REQUEST_DIMENSIONS: usize = 2;
+const LEAVES_MAX: usize = 400_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
+/// A surge of days is judged by six hours around its peak.
+/// A session that was granted a licence so long ago may still be watching.
+const FOLLOWED_HOURS: i64 = 8;
+const LOOK_MAX_US: i64 = 6 * HOUR_US;
+
+/// One rule in words.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver {
+    pub(crate) rule: DriverRule,
+    pub(crate) text: String,
+}
+
+/// Sums over the requests of one route.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteSums {
+    pub(crate) route: String,
+    pub(crate) n: f64,
+    pub(crate) n0: f64,
+    pub(crate) odd: f64,
+    pub(crate) odd0: f64,
+    pub(crate) failed: f64,
+    pub(crate) failed0: f64,
+    pub(crate) odd_latency_us: f64,
+    pub(crate) latency0_us: f64,
+}
+
+/// Counts over the strangers of a surge, `0` for those of the usual traffic before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClientSums {
+    pub(crate) requests: f64,
+    pub(crate) clients: f64,
+    pub(crate) busiest: f64,
+    pub(crate) ips: f64,
+    pub(crate) ja3: f64,
+    pub(crate) ja4: f64,
+    pub(crate) agents_per_client: f64,
+    pub(crate) slow: f64,
+    pub(crate) paths: f64,
+    pub(crate) usual_pair: f64,
+    pub(crate) home_network: f64,
+}
+
+/// What one rule did during a surge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RuleSums {
+    pub(crate) names: [String; 5],
+    pub(crate) hits: f64,
+    pub(crate) hits_strange: f64,
+    pub(crate) stopped: f64,
+    pub(crate) stopped_good: f64,
+    pub(crate) good_accounts: f64,
+}
+
+/// What the raw rows say about a surge.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) drivers: Vec<Driver>,
+    /// Length of the surge over that of the usual traffic beside it.
+    pub(crate) scale: f64,
+    pub(crate) routes: Vec<RouteSums>,
+    pub(crate) rules: Vec<RuleSums>,
+    pub(crate) odd: ClientSums,
+    pub(crate) odd_before: ClientSums,
+    /// All requests and those with an account, during and before.
+    pub(crate) all: [f64; 4],
+    /// All clients, during and before.
+    pub(crate) clients: [f64; 2],
+    /// Known members who met an error or a refusal, with bounds.
+    pub(crate) affected: Option<(f64, f64, f64)>,
+}
+
+/// Returns what the raw rows say, `None` when they are gone. With `strangers`, drivers explain the
+/// excess of strangers alone.
+pub(crate) async fn look(
+    catalog: &Catalog,
+    surge: Interval,
+    peak_us: i64,
+    strangers: bool,
+) -> Result<Option<Look>, PipelineError> {
+    let during = around_peak(surge, peak_us);
+    let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
+    let end = during.from_us - 3 * MINUTE_US;
+    let before = Interval::new(end - length, end);
+    let base = base_sql(during, before, catalog).await?;
+    let (leaves, values) = leaves(catalog, &base, strangers).await?;
+    if leaves.iter().all(|l| l.during == 0.0) {
+        return Ok(None);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "microseconds")]
+    let scale = (during.to_us - during.from_us) as f64 / (before.to_us - before.from_us) as f64;
+    let drivers = search_drivers(&leaves, scale)
+        .into_iter()
+        .map(|rule| Driver { text: words(&rule, &values), rule })
+        .collect();
+    let mut out = Look { drivers, scale, ..Look::default() };
+    out.routes = routes(catalog, &base).await?;
+    out.rules = rules(catalog, &base).await?;
+    (out.odd, out.odd_before) = (clients(catalog, &base, true).await?, clients(catalog, &base, false).await?);
+    members(catalog, &base, &mut out).await?;
+    Ok(Some(out))
+}
+
+fn around_peak(surge: Interval, peak_us: i64) -> Interval {
+    if surge.to_us - surge.from_us <= LOOK_MAX_US {
+        return surge;
+    }
+    let from = (peak_us - LOOK_MAX_US / 2).clamp(surge.from_us, surge.to_us - LOOK_MAX_US);
+    Interval::new(from, from + LOOK_MAX_US)
+}
+
+const TABLES: [&str; 2] = ["requests", "seen_clients"];
+
+// Requests of both windows, each with whether it is of the surge and whether it is a stranger's: the
+// same definition as in `stranger_minutes`, with sessions followed to a quarter of an hour after.
+// Markers of their own say whether a join found anything: a join key asked for null is taken for the
+// other side's key by the optimizer of DataFusion 55.
+async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Result<String, PipelineError> {
+    let day = during.from_us - during.from_us.rem_euclid(DAY_US);
+    let hull = Interval::new(before.from_us, during.to_us);
+    let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
+    let seen = Interval::new(day - 8 * DAY_US, day - DAY_US);
+    let told = catalog.lake().existing("seen_clients").await?.is_some();
+    let known = if told {
+        format!(
+            "SELECT DISTINCT client AS known_key, asn AS known_network, true AS is_known FROM seen_clients WHERE {}",
+            between_sql("hour", seen)
+        )
+    } else {
+        "SELECT hash64('') AS known_key, CAST(-2 AS BIGINT) AS known_network, true AS is_known".to_owned()
+    };
+    Ok(format!(
+        "WITH known AS ({known}), played AS (
+           SELECT DISTINCT hash64(session) AS session_key, true AS has_played FROM requests
+           WHERE {wide} AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
+         ), hits AS (
+           SELECT *, time >= {from} AS during, hash64(coalesce(device, ip, '')) AS client,
+             coalesce(asn, -1) AS network, hash64(session) AS session_key
+           FROM requests WHERE {hull} AND (({d}) OR ({b}))
+         ), base AS (
+           SELECT h.*, h.is_known IS NULL AND p.has_played IS NULL AS odd, h.is_known IS NOT NULL AS familiar
+           FROM played p RIGHT JOIN (
+             SELECT h0.*, k.is_known FROM known k RIGHT JOIN hits h0 ON k.known_key = h0.client AND k.known_network = h0.network
+           ) h ON p.session_key = h.session_key
+         ) ",
+        wide = between_sql("time", wide),
+        from = time_literal(during.from_us),
+        hull = between_sql("time", hull),
+        d = between_sql("time", during),
+        b = between_sql("time", before),
+    ))
+}
+
+fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
+    let parts = rule.predicates.iter().filter_map(|(d, v)| {
+        let value = values.get(*d)?.get(*v as usize)?;
+        Some(format!("{} = {value}", DIMENSIONS.get(*d)?))
+    });
+    parts.collect::<Vec<_>>().join(" AND ")
+}
+
+async fn leaves(
+    catalog: &Catalog,
+    base: &str,
+    strangers: bool,
+) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
+    let columns: Vec<String> = DIMENSIONS.iter().map(|d| format!("CAST({d} AS VARCHAR) AS {d}")).collect();
+    let sql = format!(
+        "{base} SELECT {}, CAST(count(*) FILTER (WHERE during) AS DOUBLE) AS n, CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE) AS n0 FROM base {} GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY n DESC LIMIT {LEAVES_MAX}",
+        columns.join(", "),
+        if strangers { "WHERE odd" } else { "" },
+    );
+    let mut ids: Vec<HashMap<String, u32>> = vec![HashMap::new(); DIMENSIONS.len()];
+    let mut values: Vec<Vec<String>> = vec![Vec::new(); DIMENSIONS.len()];
+    let mut out = Vec::new();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        let text: Vec<_> =
+            (0..DIMENSIONS.len()).filter_map(|c| cast(batch.column(c), &DataType::Utf8).ok()).collect();
+        for r in 0..batch.num_rows() {
+            let mut leaf = Vec::with_capacity(DIMENSIONS.len());
+            for (column, (known, list)) in text.iter().zip(ids.iter_mut().zip(values.iter_mut())) {
+                let column = column.as_string::<i32>();
+                leaf.push(column.is_valid(r).then(|| {
+                    let value = column.value(r);
+                    *known.entry(value.to_owned()).or_insert_with(|| {
+                        list.push(value.to_owned());
+                        u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
+                    })
+                }));
+            }
+            let n = |c: usize| number(&batch, DIMENSIONS.len() + c, r);
+            out.push(Leaf { values: leaf, during: n(0), before: n(1) });
+        }
+    }
+    Ok((out, values))
+}
+
+fn number(batch: &RecordBatch, column: usize, row: usize) -> f64 {
+    let c = batch.column(column).as_primitive::<Float64Type>();
+    if c.is_valid(row) { c.value(row) } else { 0.0 }
+}
+
+fn text(column: &ArrayRef, row: usize) -> String {
+    cast(column, &DataType::Utf8).ok().map(|c| c.as_string::<i32>().value(row).to_owned()).unwrap_or_default()
+}
+
+async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, PipelineError> {
+    let sql = format!(
+        "{base} SELECT route,
+           CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE),
+           CAST(count(*) FILTER (WHERE during AND odd) AS DOUBLE) AS strange, CAST(count(*) FILTER (WHERE NOT during AND odd) AS DOUBLE),
+           CAST(count(*) FILTER (WHERE during AND status >= 500) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND status >= 500) AS DOUBLE),
+           CAST(sum(latency_us) FILTER (WHERE during AND odd AND status < 400) AS DOUBLE), CAST(avg(latency_us) FILTER (WHERE NOT during AND NOT odd AND status < 400) AS DOUBLE)
+         FROM base GROUP BY 1 ORDER BY strange DESC, 1"
+    );
+    let mut out = Vec::new();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        for r in 0..batch.num_rows() {
+            let n = |c: usize| number(&batch, c, r);
+            out.push(RouteSums {
+                route: text(batch.column(0), r),
+                n: n(1),
+                n0: n(2),
+                odd: n(3),
+                odd0: n(4),
+                failed: n(5),
+                failed0: n(6),
+                odd_latency_us: n(7),
+                latency0_us: n(8),
+            });
+        }
+    }
+    Ok(out)
+}
+
+async fn rules(catalog: &Catalog, base: &str) -> Result<Vec<RuleSums>, PipelineError> {
+    let stopped = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND challenge_result <> 'passed'))";
+    let sql = format!(
+        "{base} SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
+           CAST(count(*) AS DOUBLE), CAST(count(*) FILTER (WHERE odd) AS DOUBLE),
+           CAST(count(*) FILTER (WHERE {stopped}) AS DOUBLE), CAST(count(*) FILTER (WHERE {stopped} AND NOT odd) AS DOUBLE),
+           CAST(count(DISTINCT account) FILTER (WHERE {stopped} AND NOT odd) AS DOUBLE)
+         FROM base WHERE during AND rule IS NOT NULL GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+    );
+    let mut out = Vec::new();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        for r in 0..batch.num_rows() {
+            let n = |c: usize| number(&batch, c, r);
+            out.push(RuleSums {
+                names: std::array::from_fn(|c| text(batch.column(c), r)),
+                hits: n(5),
+                hits_strange: n(6),
+                stopped: n(7),
+                stopped_good: n(8),
+                good_accounts: n(9),
+            });
+        }
+    }
+    Ok(out)
+}
+
+async fn clients(catalog: &Catalog, base: &str, during: bool) -> Result<ClientSums, PipelineError> {
+    let when = if during { "during" } else { "NOT during" };
+    let sql = format!(
+        "{base}, usual_pairs AS (
+           SELECT DISTINCT ja4, user_agent FROM base WHERE familiar
+         ), home_networks AS (
+           SELECT DISTINCT network FROM hits h JOIN played p ON p.session_key = h.session_key
+         ), mine AS (
+           SELECT b.*, u.ja4 IS NOT NULL AS usual_pair, w.network IS NOT NULL AS at_home
+           FROM usual_pairs u RIGHT JOIN (SELECT * FROM base WHERE odd AND {when}) b ON u.ja4 = b.ja4 AND u.user_agent = b.user_agent
+           LEFT JOIN home_networks w ON w.network = b.network
+         ), per_client AS (
+           SELECT client, count(*) AS n, count(DISTINCT user_agent) AS agents FROM mine GROUP BY 1
+         )
+         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home
+         FROM (
+           SELECT
+             CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
+             CAST(count(DISTINCT ja3) AS DOUBLE) AS ja3s, CAST(count(DISTINCT ja4) AS DOUBLE) AS ja4s,
+             CAST(count(*) FILTER (WHERE latency_us > 10000000) AS DOUBLE) AS slow,
+             CAST(count(DISTINCT path) AS DOUBLE) AS paths,
+             CAST(count(*) FILTER (WHERE usual_pair) AS DOUBLE) AS usual,
+             CAST(count(*) FILTER (WHERE at_home) AS DOUBLE) AS home
+           FROM mine
+         ) m CROSS JOIN (
+           SELECT CAST(count(*) AS DOUBLE) AS clients, CAST(max(n) AS DOUBLE) AS busiest,
+             avg(CAST(agents AS DOUBLE)) AS agents
+           FROM per_client
+         ) c"
+    );
+    let mut out = ClientSums::default();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let n = |c: usize| number(&batch, c, 0);
+        out = ClientSums {
+            requests: n(0),
+            clients: n(1),
+            busiest: n(2),
+            ips: n(3),
+            ja3: n(4),
+            ja4: n(5),
+            agents_per_client: n(6),
+            slow: n(7),
+            paths: n(8),
+            usual_pair: n(9),
+            home_network: n(10),
+        };
+    }
+    Ok(out)
+}
+
+async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), PipelineError> {
+    let hit = "hll(coalesce(account, device)) FILTER (WHERE during AND familiar AND account IS NOT NULL AND (status >= 500 OR action IN ('block', 'limit')))";
+    let sql = format!(
+        "{base} SELECT
+           CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(account) FILTER (WHERE during) AS DOUBLE),
+           CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE), CAST(count(account) FILTER (WHERE NOT during) AS DOUBLE),
+           CAST(count(DISTINCT client) FILTER (WHERE during) AS DOUBLE), CAST(count(DISTINCT client) FILTER (WHERE NOT during) AS DOUBLE),
+           hll_count({hit}), hll_low({hit}), hll_high({hit})
+         FROM base"
+    );
+    for batch in catalog.query(&TABLES, &sql).await? {
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let n = |c: usize| number(&batch, c, 0);
+        out.all = [n(0), n(1), n(2), n(3)];
+        out.clients = [n(4), n(5)];
+        // No member known at all: who was hit cannot be told.
+        out.affected = (n(1) > 0.0).then(|| (n(6), n(7), n(8)));
+    }
+    Ok(())
+}

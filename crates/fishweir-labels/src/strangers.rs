@@ -1,0 +1,202 @@
+//! Bursts of strangers: the sealed counts of clients that nobody has seen before and that play nothing.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use fishweir_detect::{Point, ScanConfig, Surge, group_surges, scan_bursts};
+use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
+
+use crate::series::between_sql;
+
+const VALUES_MAX: usize = 200;
+const GROUP_GAP_MIN: usize = 3;
+/// Relative standard deviation up to which a series measures a burst well.
+const SHARP: f64 = 0.12;
+
+/// What a series of strangers counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    All,
+    Route(String),
+    Ja4(String),
+    Asn(String),
+}
+
+/// Requests of strangers per minute.
+pub(crate) struct Strangers {
+    marks: Vec<Mark>,
+    counts: Vec<Vec<f64>>,
+    bursts: Vec<Surge>,
+}
+
+/// One burst of strangers, over all series that show it.
+#[derive(Clone, Debug)]
+pub(crate) struct Burst {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) noticed: usize,
+    pub(crate) open: bool,
+    pub(crate) peak_z: f64,
+    pub(crate) history_weeks: f64,
+    pub(crate) points: BTreeMap<usize, Point>,
+    /// Requests above expectation: best estimate, low, high.
+    pub(crate) excess: (f64, f64, f64),
+    /// Routes with their share of the excess, the largest first.
+    pub(crate) routes: Vec<String>,
+}
+
+/// Returns the series of a span and their bursts; `None` where strangers are not told apart in it.
+pub(crate) async fn load(
+    catalog: &Catalog,
+    span: Interval,
+    focus: Interval,
+    config: &ScanConfig,
+) -> Result<Option<Strangers>, PipelineError> {
+    if catalog.lake().existing("stranger_minutes").await?.is_none() {
+        return Ok(None);
+    }
+    let least = config.excess_min;
+    let busiest = format!(
+        "SELECT dimension, value FROM stranger_minutes WHERE {} AND strangers > 0 GROUP BY 1, 2 HAVING sum(strangers) >= {least} ORDER BY max(strangers) DESC, 1, 2 LIMIT {VALUES_MAX}",
+        between_sql("minute", focus)
+    );
+    let mut marks = vec![Mark::All];
+    for batch in catalog.query(&["stranger_minutes"], &busiest).await? {
+        let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
+        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
+        marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));
+    }
+    let index: BTreeMap<&Mark, usize> = marks.iter().enumerate().map(|(i, m)| (m, i)).collect();
+    let minutes = usize::try_from((span.to_us - span.from_us) / MINUTE_US).unwrap_or(0);
+    let mut counts = vec![vec![0.0; minutes]; marks.len()];
+    let mut told = vec![false; minutes];
+    let all = format!(
+        "SELECT minute, dimension, value, CAST(strangers AS BIGINT) FROM stranger_minutes WHERE {} AND strangers IS NOT NULL",
+        between_sql("minute", span)
+    );
+    for batch in catalog.query(&["stranger_minutes"], &all).await? {
+        let minute = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        let (Some(d), Some(v)) = (text(batch.column(1)), text(batch.column(2))) else { continue };
+        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
+        let n = batch.column(3).as_primitive::<Int64Type>();
+        for r in 0..batch.num_rows() {
+            let Ok(m) = usize::try_from((minute.value(r) - span.from_us) / MINUTE_US) else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "a request count")]
+            let k = n.value(r) as f64;
+            let one = mark(d.value(r), v.value(r));
+            let whole = matches!(one, Mark::Route(_)).then_some(0);
+            for i in [whole, index.get(&one).copied()].into_iter().flatten() {
+                if let Some(slot) = counts.get_mut(i).and_then(|c| c.get_mut(m)) {
+                    *slot += k;
+                }
+            }
+            if let Some(t) = told.get_mut(m) {
+                *t = true;
+            }
+        }
+    }
+    // A minute without a single request of a busy service is silence; an hour without is no data.
+    for (h, hour) in told.chunks(60).enumerate() {
+        if !hour.iter().any(|t| *t) {
+            for series in &mut counts {
+                series.iter_mut().skip(h * 60).take(60).for_each(|k| *k = f64::NAN);
+            }
+        }
+    }
+    let last = told.iter().rposition(|t| *t).map_or(0, |m| m + 1);
+    counts.iter_mut().for_each(|c| c.truncate(last));
+    let bursts = counts.iter().enumerate().flat_map(|(i, c)| scan_bursts(i, c, config)).collect();
+    Ok((last > 0).then_some(Strangers { marks, counts, bursts }))
+}
+
+fn text(column: &arrow::array::ArrayRef) -> Option<arrow::array::ArrayRef> {
+    cast(column, &DataType::Utf8).ok()
+}
+
+fn mark(dimension: &str, value: &str) -> Mark {
+    let value = value.to_owned();
+    match dimension {
+        "route" => Mark::Route(value),
+        "ja4" => Mark::Ja4(value),
+        _ => Mark::Asn(value),
+    }
+}
+
+impl Strangers {
+    /// Returns the bursts, by start.
+    pub(crate) fn bursts(&self) -> Vec<Burst> {
+        group_surges(self.bursts.clone(), GROUP_GAP_MIN).iter().map(|g| self.burst(g)).collect()
+    }
+
+    fn burst(&self, group: &[Surge]) -> Burst {
+        // A series may open more than once within the group.
+        let mut series: BTreeMap<usize, Vec<&Surge>> = BTreeMap::new();
+        for s in group {
+            series.entry(s.series).or_default().push(s);
+        }
+        let volume = |all: &[&Surge]| -> (f64, f64) {
+            let points = || all.iter().flat_map(|s| &s.points);
+            let excess = points().map(|p| p.observed - p.expected).sum::<f64>();
+            let variance = points().map(|p| ((p.band.1 - p.expected) / 3.0).powi(2)).sum::<f64>();
+            (excess, variance.sqrt())
+        };
+        let sizes: BTreeMap<usize, (f64, f64)> = series.iter().map(|(i, all)| (*i, volume(all))).collect();
+        // The series that shows most, if it shows it sharply: all strangers for a large burst, one mark
+        // for a trickle.
+        let sharp = |i: &usize| sizes.get(i).is_some_and(|v| v.1 <= SHARP * v.0);
+        let proven = |i: &usize| {
+            let (excess, sd) = sizes.get(i).copied().unwrap_or_default();
+            if sharp(i) { (1, excess) } else { (0, excess - sd) }
+        };
+        let best = series
+            .keys()
+            .copied()
+            .max_by(|a, b| {
+                let (a, b) = (proven(a), proven(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            })
+            .unwrap_or(0);
+        let own: &[&Surge] = series.get(&best).map_or(&[], Vec::as_slice);
+        let (excess, sd) = sizes.get(&best).copied().unwrap_or_default();
+        let widest = sizes.values().map(|v| v.0 + 1.96 * v.1).fold(excess + 1.96 * sd, f64::max);
+        let mut routes: Vec<(&str, f64)> = sizes
+            .iter()
+            .filter_map(|(i, v)| match self.marks.get(*i) {
+                Some(Mark::Route(r)) => Some((r.as_str(), v.0)),
+                _ => None,
+            })
+            .filter(|r| r.1 >= 0.05 * excess)
+            .collect();
+        routes.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Burst {
+            start: own.iter().map(|s| s.start).min().unwrap_or(0),
+            end: own.iter().map(|s| s.end).max().unwrap_or(0),
+            noticed: group.iter().map(|s| s.noticed).min().unwrap_or(0),
+            open: own.iter().any(|s| s.open),
+            peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
+            history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
+            points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
+            excess: (excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest),
+            routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
+        }
+    }
+
+    /// Returns seen and usual requests of strangers in a stretch of minutes; the usual rate is that of
+    /// the two hours before it. `None` where they are not told apart.
+    pub(crate) fn during(&self, start: usize, end: usize) -> Option<(f64, f64)> {
+        let all = self.counts.first()?;
+        let inside = all.get(start..=end.min(all.len().checked_sub(1)?))?;
+        let before = all.get(start.saturating_sub(125)..start.saturating_sub(5))?;
+        let (seen, known) = sum(inside);
+        let (usual, minutes) = sum(before);
+        (known > 0.0 && minutes > 0.0).then(|| (seen, usual / minutes * known))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "minutes")]
+fn sum(counts: &[f64]) -> (f64, f64) {
+    let known: Vec<f64> = counts.iter().copied().filter(|k| !k.is_nan()).collect();
+    (known.iter().sum(), known.len() as f64)
+}

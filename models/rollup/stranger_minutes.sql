@@ -1,0 +1,65 @@
+/*
+name: stranger_minutes
+description: >-
+  Requests of strangers per minute, by route, TLS fingerprint and network. A stranger is a client (device, or address where
+  no device is known) that did not come from this network on any of the second to the eighth day before, in a session that
+  was granted no licence in this hour or the eight before. Yesterday does not count, so that an attack over midnight stays
+  strange. `strangers` is null where no earlier day is known.
+version: 1
+grain: minute
+time: minute
+interval: hour
+keys: [minute, dimension, value]
+inputs: [requests, seen_clients]
+retention: { keep_days: 35 }
+batch_rows: 1000000
+*/
+WITH hits AS (
+  SELECT
+    date_bin(INTERVAL '1 minute', time) AS minute,
+    date_bin(INTERVAL '1 hour', time) AS hour,
+    date_bin(INTERVAL '1 day', time) AS day,
+    route, ja4, status,
+    hash64(session) AS session,
+    hash64(coalesce(device, ip, '')) AS client,
+    coalesce(asn, -1) AS asn
+  FROM requests
+  WHERE time >= $from AND time < $to
+), played AS (
+  SELECT DISTINCT hash64(session) AS session, date_bin(INTERVAL '1 hour', time) AS hour FROM requests
+  WHERE time >= $from - INTERVAL '8 hours' AND time < $to
+    AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
+), followed AS (
+  -- Whole hours, so that the cut of a run into steps changes nothing.
+  SELECT DISTINCT session, hour + later AS hour, true AS has_played
+  FROM played CROSS JOIN (VALUES (INTERVAL '0 hours'), (INTERVAL '1 hours'), (INTERVAL '2 hours'), (INTERVAL '3 hours'), (INTERVAL '4 hours'), (INTERVAL '5 hours'), (INTERVAL '6 hours'), (INTERVAL '7 hours'), (INTERVAL '8 hours')) AS hours (later)
+), earlier AS (
+  SELECT DISTINCT date_bin(INTERVAL '1 day', hour) AS day, client, asn
+  FROM seen_clients
+  WHERE hour >= $from - INTERVAL '9 days' AND hour < $to - INTERVAL '1 day'
+), known AS (
+  SELECT DISTINCT d.day, e.client, e.asn, true AS is_known
+  FROM earlier e JOIN (SELECT DISTINCT day FROM hits) d
+    ON e.day < d.day - INTERVAL '1 day' AND e.day >= d.day - INTERVAL '8 days'
+), marked AS (
+  -- The small sides stand on the left: that is the side a join keeps in memory. Markers of their own say whether a join
+  -- found anything: a key asked for null is taken for the other side's key by the optimizer.
+  SELECT
+    h.minute, h.route, h.ja4, CAST(h.asn AS VARCHAR) AS asn,
+    h.day >= (SELECT min(day) + INTERVAL '2 days' FROM earlier) AS told,
+    CASE WHEN h.is_known IS NULL AND f.has_played IS NULL THEN 1 ELSE 0 END AS strange
+  FROM followed f
+  RIGHT JOIN (
+    SELECT h0.*, k0.is_known FROM known k0
+    RIGHT JOIN hits h0 ON k0.day = h0.day AND k0.client = h0.client AND k0.asn = h0.asn
+  ) h ON f.session = h.session AND f.hour = h.hour
+)
+SELECT
+  minute,
+  CASE WHEN grouping(route) = 0 THEN 'route' WHEN grouping(ja4) = 0 THEN 'ja4' ELSE 'asn' END AS dimension,
+  coalesce(route, ja4, asn, '') AS value,
+  count(*) AS requests,
+  CASE WHEN bool_and(told) THEN sum(strange) END AS strangers
+FROM marked
+GROUP BY GROUPING SETS ((minute, route), (minute, ja4), (minute, asn))
+HAVING grouping(route) = 0 OR (bool_and(told) AND sum(strange) > 0)
