@@ -151,7 +151,7 @@ pub fn impact(
 // Logarithms, and the amount added before.
 fn logs(values: &[f64]) -> (Vec<f64>, f64) {
     let least = values.iter().copied().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
-    let any_zero = values.iter().any(|v| *v == 0.0);
+    let any_zero = values.contains(&0.0);
     let shift = if any_zero && least.is_finite() { least / 2.0 } else { 0.0 };
     (
         values.iter().map(|v| (v + shift).ln()).map(|v| if v.is_finite() { v } else { f64::NAN }).collect(),
@@ -289,7 +289,6 @@ struct Filtered {
 }
 
 // Kalman filter with the observation variance concentrated out.
-#[expect(clippy::cast_precision_loss, reason = "days")]
 fn filter(y: &[f64], event: usize, ratio: f64) -> Filtered {
     let mut state = DVector::zeros(STATES);
     state[0] = y.iter().copied().find(|v| v.is_finite()).unwrap_or(0.0);

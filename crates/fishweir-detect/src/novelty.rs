@@ -121,7 +121,8 @@ impl NoveltyDetector {
         #[expect(clippy::cast_possible_truncation, reason = "bins of finite values")]
         let bin = ((value - self.low) / self.width).floor().clamp(-1e9, 1e9) as i64;
         let before = self.before.replace(bin).unwrap_or(bin);
-        let part = if self.config.day > 0 { (t % self.config.day) * DAY_PARTS / self.config.day } else { 0 };
+        let in_day = t.checked_rem(self.config.day).unwrap_or(0);
+        let part = (in_day * DAY_PARTS).checked_div(self.config.day).unwrap_or(0);
         let keys = [(0, 0, bin), (1, before, bin), (2, i64::try_from(part).unwrap_or(0), bin)];
         let mut sum = 0.0;
         for key in keys {

@@ -290,7 +290,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     fn finish(mut self, length: usize) -> Vec<Surge> {
         if let Some(o) = &self.open {
             let still = length - o.end <= o.patience && length > 0;

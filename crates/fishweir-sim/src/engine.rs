@@ -158,7 +158,7 @@ impl Engine {
         if day == 0 && hour == 0 {
             self.evening_before();
         }
-        if hour % self.plan_hours == 0 {
+        if hour.is_multiple_of(self.plan_hours) {
             self.visits = self.plan(day, day_us, hour..hour + self.plan_hours);
         }
         self.defence.forget(self.tick_of(day_us) + i64::from(hour) * 360);

@@ -110,12 +110,41 @@ fn similar(incident: &Map<String, Value>, key: &str) -> String {
 
 /// Returns the lines of one incident: what, when, where, how big, who, how, what was done, what next.
 fn page(i: &Map<String, Value>) -> Vec<String> {
-    let n = |k: &str| number(i, k).map_or("unknown".to_owned(), |v| format!("{v:.0}"));
-    let share = |k: &str| number(i, k).map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0));
-    let after = |k: &str| number(i, k).map_or("never".to_owned(), |s| format!("after {s:.0} s"));
-    let p = number(i, "p_attack").map_or("unknown".to_owned(), |p| format!("{:.0} %", p * 100.0));
-    let mut out = vec![
-        format!("{}   {}   attack with {p} probability", text(i, "incident_id"), text(i, "kind")),
+    let mut out = what(i);
+    out.extend(who(i));
+    out.extend(response(i));
+    for s in list(i, "similar") {
+        let minutes = number(s, "duration_s").unwrap_or(0.0) / 60.0;
+        out.push(format!(
+            "similar   {}: {} requests, {minutes:.0} min, {} stopped",
+            text(s, "incident_id"),
+            whole(s, "excess_requests"),
+            percent(s, "stopped_share")
+        ));
+    }
+    out.push(format!("next      {}", next_step(i)));
+    out.push(format!("evidence  {}", text(i, "evidence")));
+    out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
+    out.extend(list(i, "minutes").into_iter().map(minute));
+    out
+}
+
+fn whole(row: &Map<String, Value>, key: &str) -> String {
+    number(row, key).map_or("unknown".to_owned(), |v| format!("{v:.0}"))
+}
+
+fn percent(row: &Map<String, Value>, key: &str) -> String {
+    number(row, key).map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0))
+}
+
+fn what(i: &Map<String, Value>) -> Vec<String> {
+    vec![
+        format!(
+            "{}   {}   attack with {} probability",
+            text(i, "incident_id"),
+            text(i, "kind"),
+            percent(i, "p_attack")
+        ),
         format!(
             "when      {} to {} ({:.0} min), peak {}",
             text(i, "start"),
@@ -126,70 +155,76 @@ fn page(i: &Map<String, Value>) -> Vec<String> {
         format!("where     {}", text(i, "routes")),
         format!(
             "how big   {} requests above {} expected [{}, {}], at most {} a minute; noticed by {}",
-            n("excess_requests"),
-            n("expected_requests"),
-            n("excess_low"),
-            n("excess_high"),
-            n("peak_requests_per_min"),
+            whole(i, "excess_requests"),
+            whole(i, "expected_requests"),
+            whole(i, "excess_low"),
+            whole(i, "excess_high"),
+            whole(i, "peak_requests_per_min"),
             text(i, "found_by")
         ),
-        format!(
-            "who       {} clients [{}, {}], source {}",
-            n("clients"),
-            n("clients_low"),
-            n("clients_high"),
-            text(i, "source_tier")
-        ),
-    ];
+    ]
+}
+
+fn who(i: &Map<String, Value>) -> Vec<String> {
+    let mut out = vec![format!(
+        "who       {} clients [{}, {}], source {}",
+        whole(i, "clients"),
+        whole(i, "clients_low"),
+        whole(i, "clients_high"),
+        text(i, "source_tier")
+    )];
     for d in list(i, "drivers") {
         out.push(format!(
-            "          {}: {:.0} % of the excess, {:.1} % of normal traffic",
+            "          {}: {} of the excess, {:.1} % of normal traffic",
             text(d, "rule"),
-            number(d, "coverage").unwrap_or(f64::NAN) * 100.0,
+            percent(d, "coverage"),
             number(d, "normal_share").unwrap_or(f64::NAN) * 100.0
         ));
     }
     for p in list(i, "patterns") {
-        let strength = number(p, "strength").unwrap_or(0.0) * 100.0;
-        out.push(format!("how       {} ({strength:.0} %): {}", text(p, "pattern"), text(p, "detail")));
+        out.push(format!(
+            "how       {} ({}): {}",
+            text(p, "pattern"),
+            percent(p, "strength"),
+            text(p, "detail")
+        ));
     }
-    out.push(format!(
+    out
+}
+
+fn response(i: &Map<String, Value>) -> Vec<String> {
+    let after = |k: &str| number(i, k).map_or("never".to_owned(), |s| format!("after {s:.0} s"));
+    let mut out = vec![format!(
         "response  noticed {}, first stopped {}, half stopped {}, nine tenths {}; stopped {} in all",
         after("time_to_detect_s"),
         after("time_to_first_stop_s"),
         after("time_to_mitigate_s"),
         after("time_to_mostly_stopped_s"),
-        share("stopped_share")
-    ));
+        percent(i, "stopped_share")
+    )];
     for r in list(i, "rules") {
-        let m = |k: &str| number(r, k).unwrap_or(0.0);
         out.push(format!(
-            "          {}/{} v{} {} ({}): {:.0} hits, {:.0} on strangers; stopped {:.0}, of them {:.0} of {:.0} members",
-            text(r, "defence"), text(r, "rule"), text(r, "rule_version"), text(r, "action"), text(r, "mode"),
-            m("hits"), m("hits_strange"), m("stopped"), m("stopped_good"), m("good_accounts")
+            "          {}/{} v{} {} ({}): {} hits, {} on strangers; stopped {}, of them {} of {} members",
+            text(r, "defence"),
+            text(r, "rule"),
+            text(r, "rule_version"),
+            text(r, "action"),
+            text(r, "mode"),
+            whole(r, "hits"),
+            whole(r, "hits_strange"),
+            whole(r, "stopped"),
+            whole(r, "stopped_good"),
+            whole(r, "good_accounts")
         ));
     }
     out.push(format!(
         "harm      {} requests failed beyond the usual, {} members hit [{}, {}], {} min below the objective",
-        n("failed_requests"),
-        n("members_affected"),
-        n("members_affected_low"),
-        n("members_affected_high"),
-        n("downtime_min")
+        whole(i, "failed_requests"),
+        whole(i, "members_affected"),
+        whole(i, "members_affected_low"),
+        whole(i, "members_affected_high"),
+        whole(i, "downtime_min")
     ));
-    for s in list(i, "similar") {
-        out.push(format!(
-            "similar   {}: {:.0} requests, {:.0} min, {} stopped",
-            text(s, "incident_id"),
-            number(s, "excess_requests").unwrap_or(0.0),
-            number(s, "duration_s").unwrap_or(0.0) / 60.0,
-            number(s, "stopped_share").map_or("unknown".to_owned(), |v| format!("{:.0} %", v * 100.0))
-        ));
-    }
-    out.push(format!("next      {}", next_step(i)));
-    out.push(format!("evidence  {}", text(i, "evidence")));
-    out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
-    out.extend(list(i, "minutes").iter().map(|m| minute(m)));
     out
 }
 

@@ -9,4 +9,5 @@ mod project;
 mod reports;
 mod retention;
 mod simulate;
+mod study;
 mod weblog;

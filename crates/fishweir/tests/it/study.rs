@@ -1,0 +1,104 @@
+//! Notes, the event study, and who counts as a stranger.
+
+use serde_json::json;
+
+use crate::project::{Project, log_lines};
+
+#[test]
+fn a_note_counts_once_and_starts_a_study() {
+    let p = Project::new();
+    let add = ["note", "add", "--kind", "intervention", "--time", "2026-11-01T12:00:00Z", "Limit tightened"];
+    assert_eq!(p.ok(&add).trim(), "noted");
+    assert_eq!(p.ok(&add).trim(), "was noted before");
+    let notes = p.json(&["note", "list", "--format", "json"]);
+    assert_eq!(notes.as_array().unwrap().len(), 1);
+    assert_eq!(notes[0]["title"], "Limit tightened");
+    let bad = p.run(&["note", "add", "--kind", "deploy", "--confidence", "3", "x"]);
+    assert!(!bad.status.success());
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("allowed is 0 to 1"));
+    // Forty days at a steady rate, three times as many requests after the event.
+    let mut files = Vec::new();
+    for day in 1..=60usize {
+        let n = if day <= 40 { 60 + day % 7 } else { 180 + day % 7 };
+        let date = chrono::NaiveDate::from_ymd_opt(2026, 9, 21).unwrap() + chrono::Days::new(day as u64);
+        let text =
+            log_lines(1, 0, n, 86_000 / n).replace("01/Oct/2026", &date.format("%d/%b/%Y").to_string());
+        files.push(p.write(&format!("logs/{day:02}.log"), text));
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    assert_eq!(p.ingest("access-log", &files)["failed_files"], 0);
+    p.ok(&["run"]);
+    let study = |args: &[&str]| {
+        let mut all = vec!["impact", "requests", "--format", "json"];
+        all.extend(args);
+        p.json(&all)
+    };
+    let after = study(&["--event", "2026-11-01", "--before", "40", "--after", "14"]);
+    assert_eq!(after[0]["verdict"], "rise", "{after:#}");
+    let value = after[0]["impact"]["regression"]["value"].as_f64().unwrap();
+    assert!((1.2..3.0).contains(&value), "{value}");
+    assert!(after[0]["impact"]["minimum_detectable"].as_f64().unwrap() < 1.0);
+    assert!(after[0]["beside"][0].as_str().unwrap().contains("Limit tightened"), "{after:#}");
+    let noted = study(&["--notes", "intervention", "--before", "40", "--after", "14"]);
+    assert_eq!(noted[0]["title"], "Limit tightened");
+    // Too little to say anything is unknown with a reason, never "no change".
+    let early = study(&["--event", "2026-09-25", "--before", "40"]);
+    assert_eq!((&early[0]["verdict"], &early[0]["impact"]), (&json!("unknown"), &json!(null)));
+    assert!(early[0]["reason"].as_str().unwrap().contains("before the event"), "{early:#}");
+    let text = p.ok(&["impact", "requests", "--event", "2026-11-01", "--before", "40", "--after", "14"]);
+    assert!(text.contains("followed by") && !text.contains("caused"), "{text}");
+}
+
+// Requests of devices over five days: regulars every day, one that comes on the last day only, one
+// that is new too but watches.
+fn devices() -> String {
+    let mut out = String::new();
+    for day in 1..=5 {
+        for hour in 0..24 {
+            let mut say = |device: &str, path: &str, minute: u32| {
+                let line = json!({
+                    "time": format!("2026-10-{day:02}T{hour:02}:{minute:02}:00Z"), "service": "web", "method": "GET",
+                    "path": path, "status": 200, "ip": "198.51.100.7", "device": device,
+                    "session": format!("{device}-{day}"), "event_id": format!("{device}-{day}-{hour}-{minute}-{path}"),
+                });
+                out.push_str(&format!("{line}\n"));
+            };
+            say("regular-1", "/home", 3);
+            say("regular-2", "/home", 9);
+            if day == 5 {
+                say("new", "/home", 20);
+                if hour == 0 {
+                    say("watcher", "/licence", 5);
+                }
+                if hour < 12 {
+                    say("watcher", "/heartbeat", 30);
+                }
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn strangers_are_clients_of_no_earlier_day_who_watch_nothing_however_the_run_is_cut() {
+    let strangers = "SELECT CAST(coalesce(sum(strangers), 0) AS BIGINT) FROM stranger_minutes WHERE dimension = 'route' AND minute >= TIMESTAMP '2026-10-05T00:00:00Z'";
+    let rows = "SELECT minute, dimension, value, requests, strangers FROM stranger_minutes ORDER BY 1, 2, 3";
+    let whole = Project::new();
+    let file = whole.write("requests/d.ndjson", devices());
+    assert_eq!(whole.ingest("fishweir", &[&file])["rejected"], 0);
+    whole.ok(&["run"]);
+    // The new one all day; the watcher from the ninth hour after its licence on.
+    assert_eq!(whole.one(strangers), 24 + 3);
+    let known = "SELECT count(*) FROM stranger_minutes WHERE strangers IS NOT NULL AND minute < TIMESTAMP '2026-10-03T00:00:00Z'";
+    assert_eq!(whole.one(known), 0, "nobody is called a stranger before there is an earlier day");
+    let parts = Project::new();
+    let file = parts.write("requests/d.ndjson", devices());
+    parts.ingest("fishweir", &[&file]);
+    for until in
+        ["2026-10-02T05:00:00Z", "2026-10-05T00:00:00Z", "2026-10-05T07:00:00Z", "2026-10-05T20:00:00Z"]
+    {
+        parts.ok(&["run", "--until", until]);
+    }
+    parts.ok(&["run"]);
+    assert_eq!(parts.sql(rows), whole.sql(rows));
+}
