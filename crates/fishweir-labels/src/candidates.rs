@@ -30,6 +30,8 @@ pub(crate) struct Candidate {
 const GROUP_GAP_MIN: usize = 3;
 /// Share of a surge's excess above which it is the burst of strangers beside it.
 const SAME_SHARE: f64 = 0.5;
+/// Share of strangers from which on a surge is a burst and nothing else.
+const NEARLY_ALL: f64 = 0.7;
 /// Share of strangers below which a burst inside a crowd is the crowd's own.
 const OWN_SHARE: f64 = 0.4;
 /// A surge that lasts this many times longer than the burst inside it is something beside it as well.
@@ -59,6 +61,7 @@ pub(crate) fn candidates(
             whole.stranger_share = Some(share_beside(&bursts[n], &one.points));
             if same {
                 whole.found_by.push("volume");
+                take_volume(whole, &one);
                 whole.peak_z = whole.peak_z.max(one.peak_z);
                 let more: Vec<String> =
                     one.routes.iter().filter(|r| !whole.routes.contains(r)).cloned().collect();
@@ -102,6 +105,20 @@ fn share_beside(b: &Burst, surge: &BTreeMap<usize, Point>) -> f64 {
         sum += strange * if whole > strange { strange / whole } else { 1.0 };
     }
     if weight > 0.0 { sum / weight } else { 1.0 }
+}
+
+// Some machines share addresses with members and are no strangers: where nearly all of a sharp surge is
+// strange, all of it is the burst, and the surge measures it better.
+fn take_volume(burst: &mut Candidate, surge: &Candidate) {
+    let Some((excess, low, high)) = burst.excess else { return };
+    let inside: BTreeMap<usize, Point> =
+        surge.points.range(burst.start..=burst.end).map(|(m, p)| (*m, *p)).collect();
+    let sum: f64 = inside.values().map(|p| (p.observed - p.expected).max(0.0)).sum();
+    let whole = inside.len() * 5 >= (burst.end - burst.start + 1) * 4;
+    if whole && excess >= NEARLY_ALL * sum && sum > excess {
+        burst.excess = Some((sum, low, high.max(sum * 1.05)));
+        burst.points = inside;
+    }
 }
 
 fn overlap(a: &Candidate, b: &Candidate) -> bool {

@@ -99,6 +99,8 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         .stranger_share
         .map_or(0.0, |_| ((0.5 - e.usual_stranger_share.unwrap_or(0.0)) / 0.3).clamp(0.0, 1.0));
     let weaker = 1.0 - 0.7 * told;
+    // A handful of newcomers at the same time happens; it takes more to call it an attack.
+    let handful = ((30.0 - e.excess_requests.unwrap_or(30.0)) / 10.0).clamp(0.0, 1.0);
     let terms = [
         e.stranger_share.map(|v| 8.0 * told * (v - 0.5)),
         e.stranger_clients.map(|n| -few(n) * small),
@@ -108,6 +110,7 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         e.stopped_share.filter(|v| *v > 0.02).map(|v| 1.5 * v),
         e.client_rate_ratio.map(|v| weaker * 0.6 * v.max(0.1).ln().clamp(-1.5, 2.5)),
         e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
+        (handful > 0.0).then_some(-4.0 * handful),
         noted(e, "load_test").then_some(-8.0),
     ];
     let known: Vec<f64> = terms.into_iter().flatten().collect();

@@ -192,7 +192,7 @@ impl DosIncidents {
         let stopped_share = (any && excess.0 > 0.0).then(|| (stopped / excess.0).min(1.0));
         let evidence = look
             .as_ref()
-            .map(|l| evidence(l, c, excess.0, stopped_share, notes::kinds(&around.notes, range)));
+            .map(|l| evidence(l, c, excess.0, stopped_share, notes::kinds(&around.notes, range), &routes));
         let p_attack = evidence.as_ref().and_then(attack_probability);
         let reached = |share: f64| {
             let hit = rows.iter().find(|r| {
@@ -293,12 +293,36 @@ fn top_routes(look: &Look) -> Vec<String> {
     routes.into_iter().map(|r| r.0.to_owned()).collect()
 }
 
+// Share of strangers in what a burst and known clients brought together on its routes. Known clients
+// count only when they rose clearly above what the other routes did: days have their tides.
+fn share_on_routes(look: &Look, routes: &[String]) -> f64 {
+    let on = |r: &raw::RouteSums| routes.contains(&r.route);
+    let sum = |f: &dyn Fn(&raw::RouteSums) -> f64, here: bool| -> f64 {
+        look.routes.iter().filter(|r| on(r) == here).map(f).sum()
+    };
+    let (known, known0) = (|r: &raw::RouteSums| r.n - r.odd, |r: &raw::RouteSums| r.n0 - r.odd0);
+    let elsewhere = sum(&known0, false) * look.scale;
+    let tide = if elsewhere >= TIDE_MIN { sum(&known, false) / elsewhere } else { 1.0 };
+    let usual = sum(&known0, true) * look.scale * tide;
+    let rise = sum(&known, true) - usual;
+    let spread = (usual * (1.0 + look.scale) + 1.0 + (ROUTE_MIX * usual).powi(2)).sqrt();
+    let odd = (sum(&|r| r.odd, true) - sum(&|r| r.odd0, true) * look.scale).max(0.0);
+    if rise > RISE_Z * spread && odd + rise > 0.0 { odd / (odd + rise) } else { 1.0 }
+}
+
+/// Requests elsewhere below which nothing can be said about the tide of the day.
+const TIDE_MIN: f64 = 50.0;
+/// How much the mix of routes changes by itself.
+const ROUTE_MIX: f64 = 0.15;
+const RISE_Z: f64 = 4.0;
+
 fn evidence(
     look: &Look,
     c: &Candidate,
     excess: f64,
     stopped_share: Option<f64>,
     notes: Vec<String>,
+    routes: &[String],
 ) -> Evidence {
     let share = |a: f64, b: f64| (b > 0.0).then(|| (a / b).clamp(0.0, 1.0)).filter(|s| s.is_finite());
     let [n, known, n0, known0] = look.all;
@@ -317,7 +341,10 @@ fn evidence(
     let told = c.stranger_share.is_some();
     let [clients, clients0] = look.clients;
     Evidence {
-        stranger_share: c.stranger_share,
+        stranger_share: c.stranger_share.map(|s| match c.excess {
+            Some(_) => s.min(share_on_routes(look, routes)),
+            None => s,
+        }),
         usual_stranger_share: told.then(|| share(look.odd_before.requests, n0)).flatten(),
         stranger_clients: told.then_some(look.odd.clients),
         busiest_share: told.then(|| share(look.odd.busiest, excess)).flatten(),

@@ -281,7 +281,7 @@ async fn clients(catalog: &Catalog, base: &str, during: bool) -> Result<ClientSu
     let when = if during { "during" } else { "NOT during" };
     let sql = format!(
         "{base}, usual_pairs AS (
-           SELECT DISTINCT ja4, user_agent FROM base WHERE familiar
+           SELECT DISTINCT ja4, user_agent FROM base WHERE familiar AND NOT during
          ), home_networks AS (
            SELECT DISTINCT network FROM hits h JOIN played p ON p.session_key = h.session_key
          ), mine AS (
