@@ -38,9 +38,8 @@ WITH hits AS (
   FROM seen_clients
   WHERE hour >= $from - INTERVAL '9 days' AND hour < $to - INTERVAL '1 day'
 ), known AS (
-  SELECT DISTINCT d.day, e.client, e.asn, true AS is_known
-  FROM earlier e JOIN (SELECT DISTINCT day FROM hits) d
-    ON e.day < d.day - INTERVAL '1 day' AND e.day >= d.day - INTERVAL '8 days'
+  SELECT DISTINCT day + later AS day, client, asn, true AS is_known
+  FROM earlier CROSS JOIN (VALUES (INTERVAL '2 days'), (INTERVAL '3 days'), (INTERVAL '4 days'), (INTERVAL '5 days'), (INTERVAL '6 days'), (INTERVAL '7 days'), (INTERVAL '8 days')) AS days (later)
 ), marked AS (
   -- The small sides stand on the left: that is the side a join keeps in memory. Markers of their own say whether a join
   -- found anything: a key asked for null is taken for the other side's key by the optimizer.

@@ -98,7 +98,8 @@ pub(crate) async fn look(
 ) -> Result<Option<Look>, PipelineError> {
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
-    let end = during.from_us - 3 * MINUTE_US;
+    // Before the whole of it, also where only its peak is looked at.
+    let end = surge.from_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
     let base = base_sql(during, before, catalog).await?;
     let (leaves, values) = leaves(catalog, &base, strangers).await?;
@@ -136,6 +137,7 @@ const TABLES: [&str; 2] = ["requests", "seen_clients"];
 async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Result<String, PipelineError> {
     let day = during.from_us - during.from_us.rem_euclid(DAY_US);
     let hull = Interval::new(before.from_us, during.to_us);
+    debug_assert!(before.to_us <= during.from_us);
     let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
     let seen = Interval::new(day - 8 * DAY_US, day - DAY_US);
     let told = catalog.lake().existing("seen_clients").await?.is_some();

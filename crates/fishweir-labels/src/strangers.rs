@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{Point, ScanConfig, Surge, group_surges, scan_bursts};
 use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
 
 use crate::series::between_sql;
 
 const VALUES_MAX: usize = 200;
+/// A service most of whose requests come from strangers learns nothing from them.
+const USUAL_MAX: f64 = 0.5;
 const GROUP_GAP_MIN: usize = 3;
 /// Relative standard deviation up to which a series measures a burst well.
 const SHARP: f64 = 0.12;
@@ -55,6 +57,9 @@ pub(crate) async fn load(
     config: &ScanConfig,
 ) -> Result<Option<Strangers>, PipelineError> {
     if catalog.lake().existing("stranger_minutes").await?.is_none() {
+        return Ok(None);
+    }
+    if usual_share(catalog, focus).await?.is_none_or(|s| s > USUAL_MAX) {
         return Ok(None);
     }
     let least = config.excess_min;
@@ -109,6 +114,21 @@ pub(crate) async fn load(
     counts.iter_mut().for_each(|c| c.truncate(last));
     let bursts = counts.iter().enumerate().flat_map(|(i, c)| scan_bursts(i, c, config)).collect();
     Ok((last > 0).then_some(Strangers { marks, counts, bursts }))
+}
+
+// Share of all requests that strangers bring; `None` where they are not told apart.
+async fn usual_share(catalog: &Catalog, span: Interval) -> Result<Option<f64>, PipelineError> {
+    let sql = format!(
+        "SELECT CAST(sum(strangers) AS DOUBLE) / CAST(sum(requests) AS DOUBLE) FROM stranger_minutes WHERE dimension = 'route' AND strangers IS NOT NULL AND {}",
+        between_sql("minute", span)
+    );
+    for batch in catalog.query(&["stranger_minutes"], &sql).await? {
+        let share = batch.column(0).as_primitive::<Float64Type>();
+        if share.is_valid(0) {
+            return Ok(Some(share.value(0)));
+        }
+    }
+    Ok(None)
 }
 
 fn text(column: &arrow::array::ArrayRef) -> Option<arrow::array::ArrayRef> {
