@@ -4,8 +4,8 @@ description: >-
   Requests of strangers per minute, by route, TLS fingerprint and network. A stranger is a client (device, or address where
   no device is known) that did not come from this network on any of the second to the eighth day before, in a session that
   was granted no licence in this hour or the eight before. Yesterday does not count, so that an attack over midnight stays
-  strange. `strangers` is null where no earlier day is known.
-version: 1
+  strange. `strangers` is null on days before which none of those seven days is known.
+version: 2
 grain: minute
 time: minute
 interval: hour
@@ -40,17 +40,21 @@ WITH hits AS (
 ), known AS (
   SELECT DISTINCT day + later AS day, client, asn, true AS is_known
   FROM earlier CROSS JOIN (VALUES (INTERVAL '2 days'), (INTERVAL '3 days'), (INTERVAL '4 days'), (INTERVAL '5 days'), (INTERVAL '6 days'), (INTERVAL '7 days'), (INTERVAL '8 days')) AS days (later)
+), told AS (
+  -- Per day: after a gap in the data nobody is known, and so nobody is strange.
+  SELECT DISTINCT day, true AS is_told FROM known
 ), marked AS (
   -- The small sides stand on the left: that is the side a join keeps in memory. Markers of their own say whether a join
   -- found anything: a key asked for null is taken for the other side's key by the optimizer.
   SELECT
     h.minute, h.route, h.ja4, CAST(h.asn AS VARCHAR) AS asn,
-    h.day >= (SELECT min(day) + INTERVAL '2 days' FROM earlier) AS told,
+    h.is_told IS NOT NULL AS told,
     CASE WHEN h.is_known IS NULL AND f.has_played IS NULL THEN 1 ELSE 0 END AS strange
   FROM followed f
   RIGHT JOIN (
-    SELECT h0.*, k0.is_known FROM known k0
-    RIGHT JOIN hits h0 ON k0.day = h0.day AND k0.client = h0.client AND k0.asn = h0.asn
+    SELECT h1.*, k0.is_known FROM known k0
+    RIGHT JOIN (SELECT h0.*, t.is_told FROM told t RIGHT JOIN hits h0 ON t.day = h0.day) h1
+      ON k0.day = h1.day AND k0.client = h1.client AND k0.asn = h1.asn
   ) h ON f.session = h.session AND f.hour = h.hour
 )
 SELECT

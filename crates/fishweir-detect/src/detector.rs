@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{median, normal_tail};
+use crate::stats::{discoveries, median, normal_tail};
 
 /// Settings of the detector. Defaults are in `Default` and documented per field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,14 @@ pub struct Point {
     pub band: (f64, f64),
     /// Standard score of the observation.
     pub z: f64,
+}
+
+impl Point {
+    /// Returns what was observed above expectation, at least 0.
+    #[must_use]
+    pub fn excess(&self) -> f64 {
+        (self.observed - self.expected).max(0.0)
+    }
 }
 
 /// A stretch of one series above its expectation.
@@ -193,7 +201,11 @@ impl SurgeDetector {
                 openings.push((i, if drift { p.z.max(config.open_z) } else { p.z }, f, p));
             }
         }
-        for (i, f, p) in controlled(openings, tests, config.false_discovery) {
+        // The strongest of the minute come first where several open at once.
+        openings.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let chances: Vec<f64> = openings.iter().map(|o| normal_tail(o.1)).collect();
+        let kept = discoveries(&chances, tests, config.false_discovery);
+        for (i, _, f, p) in openings.into_iter().zip(kept).filter(|o| o.1).map(|o| o.0) {
             if let Some(s) = self.series.get_mut(i) {
                 s.begin(i, t, f, p, config);
             }
@@ -213,24 +225,6 @@ impl SurgeDetector {
         self.closed.sort_by_key(|s| (s.start, s.series));
         self.closed
     }
-}
-
-// Benjamini-Hochberg over the series of one minute.
-fn controlled(
-    mut openings: Vec<(usize, f64, Forecast, Point)>,
-    tests: usize,
-    rate: f64,
-) -> Vec<(usize, Forecast, Point)> {
-    openings.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut accepted = 0;
-    for (rank, o) in openings.iter().enumerate() {
-        #[expect(clippy::cast_precision_loss, reason = "counts of series")]
-        let limit = (rank + 1) as f64 / tests.max(1) as f64 * rate;
-        if normal_tail(o.1) <= limit {
-            accepted = rank + 1;
-        }
-    }
-    openings.into_iter().take(accepted).map(|(i, _, f, p)| (i, f, p)).collect()
 }
 
 fn point(t: usize, count: f64, f: Forecast) -> Point {

@@ -351,27 +351,10 @@ fn rank(size: f64, placebos: &[f64]) -> Option<f64> {
         .then(|| (1 + known.iter().filter(|p| **p >= size).count()) as f64 / (known.len() + 1) as f64)
 }
 
-/// Returns which of several probabilities stay below `rate` when as many were looked at (Benjamini
-/// and Hochberg 1995).
-#[must_use]
-pub fn discoveries(p: &[f64], rate: f64) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..p.len()).filter(|i| p[*i].is_finite()).collect();
-    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
-    #[expect(clippy::cast_precision_loss, reason = "a handful of events")]
-    let passed = (0..order.len())
-        .rev()
-        .find(|k| p[order[*k]] <= (k + 1) as f64 / p.len() as f64 * rate)
-        .map_or(0, |k| k + 1);
-    let mut out = vec![false; p.len()];
-    for i in &order[..passed] {
-        out[*i] = true;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::discoveries;
 
     // A reproducible walk: autoregressive noise on a weekly pattern, and a control that shares half.
     fn world(seed: u64, days: usize, event: usize, lift: f64) -> (Vec<f64>, Vec<f64>) {
@@ -428,7 +411,7 @@ mod tests {
         y[40] = f64::NAN;
         y[41] = 0.0;
         assert!(impact(&y, Some(&c), 80, &[]).unwrap().regression.value.is_finite());
-        assert_eq!(discoveries(&[0.01, 0.04, 0.9], 0.05), [true, false, false]);
-        assert_eq!(discoveries(&[0.01, 0.03, f64::NAN], 0.05), [true, true, false]);
+        assert_eq!(discoveries(&[0.01, 0.04, 0.9], 3, 0.05), [true, false, false]);
+        assert_eq!(discoveries(&[0.01, 0.03, f64::NAN], 3, 0.05), [true, true, false]);
     }
 }

@@ -12,7 +12,7 @@ mod stats;
 
 pub use attribution::{DriverRule, Leaf, search_drivers};
 pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
-pub use impact::{Effect, Impact, ImpactError, discoveries, impact};
+pub use impact::{Effect, Impact, ImpactError, impact};
 pub use novelty::{NoveltyConfig, NoveltyDetector};
 pub use scan::{ScanConfig, scan_bursts};
-pub use stats::{Bounds, logistic, median, normal_tail, poisson_bounds, wilson};
+pub use stats::{Bounds, discoveries, logistic, median, normal_tail, poisson_bounds, wilson};

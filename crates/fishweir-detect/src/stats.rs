@@ -71,6 +71,25 @@ pub fn normal_tail(z: f64) -> f64 {
     density * poly
 }
 
+/// Returns which of several probabilities are discoveries at the false discovery rate `rate` when
+/// `tests` hypotheses were looked at, those left out included; a probability that is not finite is none.
+///
+/// # Source
+/// Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", 1995.
+#[must_use]
+pub fn discoveries(p: &[f64], tests: usize, rate: f64) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..p.len()).filter(|i| p[*i].is_finite()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    #[expect(clippy::cast_precision_loss, reason = "counts of tests")]
+    let limit = |rank: usize| (rank + 1) as f64 / tests.max(1) as f64 * rate;
+    let passed = (0..order.len()).rev().find(|k| p[order[*k]] <= limit(*k)).map_or(0, |k| k + 1);
+    let mut out = vec![false; p.len()];
+    for i in &order[..passed] {
+        out[*i] = true;
+    }
+    out
+}
+
 /// Returns the logistic function.
 #[must_use]
 pub fn logistic(x: f64) -> f64 {

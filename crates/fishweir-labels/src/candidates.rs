@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fishweir_detect::{Point, Surge, group_surges};
 
 use crate::series::Minutes;
-use crate::strangers::{Burst, Strangers};
+use crate::strangers::Strangers;
 
 /// Something unusual that may be an incident; minutes count from the start of the span looked at.
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ pub(crate) struct Candidate {
     pub(crate) found_by: Vec<&'static str>,
 }
 
-const GROUP_GAP_MIN: usize = 3;
+/// Minutes between two surges of the same thing.
+pub(crate) const GROUP_GAP_MIN: usize = 3;
 /// Share of a surge's excess above which it is the burst of strangers beside it.
 const SAME_SHARE: f64 = 0.5;
 /// Share of strangers from which on a surge is a burst and nothing else.
@@ -44,7 +45,7 @@ pub(crate) fn candidates(
     strangers: Option<&Strangers>,
 ) -> Vec<Candidate> {
     let bursts = strangers.map(Strangers::bursts).unwrap_or_default();
-    let mut out: Vec<Candidate> = bursts.iter().map(of_burst).collect();
+    let mut out = bursts.clone();
     for group in group_surges(surges, GROUP_GAP_MIN) {
         let Some(minutes) = minutes else { break };
         let mut one = of_surges(minutes, &group);
@@ -96,11 +97,11 @@ pub(crate) fn candidates(
 
 // Share of strangers in what a burst and the surge beside it brought together, minute by minute,
 // weighted by the strangers: minutes in which only the burst is there count as its own.
-fn share_beside(b: &Burst, surge: &BTreeMap<usize, Point>) -> f64 {
+fn share_beside(b: &Candidate, surge: &BTreeMap<usize, Point>) -> f64 {
     let (mut weight, mut sum) = (0.0, 0.0);
     for (minute, p) in &b.points {
-        let strange = (p.observed - p.expected).max(0.0);
-        let whole = surge.get(minute).map_or(0.0, |q| (q.observed - q.expected).max(0.0));
+        let strange = p.excess();
+        let whole = surge.get(minute).map_or(0.0, |q| q.excess());
         weight += strange;
         sum += strange * if whole > strange { strange / whole } else { 1.0 };
     }
@@ -113,7 +114,7 @@ fn take_volume(burst: &mut Candidate, surge: &Candidate) {
     let Some((excess, low, high)) = burst.excess else { return };
     let inside: BTreeMap<usize, Point> =
         surge.points.range(burst.start..=burst.end).map(|(m, p)| (*m, *p)).collect();
-    let sum: f64 = inside.values().map(|p| (p.observed - p.expected).max(0.0)).sum();
+    let sum: f64 = inside.values().map(|p| p.excess()).sum();
     let whole = inside.len() * 5 >= (burst.end - burst.start + 1) * 4;
     if whole && excess >= NEARLY_ALL * sum && sum > excess {
         burst.excess = Some((sum, low, high.max(sum * 1.05)));
@@ -123,22 +124,6 @@ fn take_volume(burst: &mut Candidate, surge: &Candidate) {
 
 fn overlap(a: &Candidate, b: &Candidate) -> bool {
     a.start <= b.end && b.start <= a.end
-}
-
-fn of_burst(b: &Burst) -> Candidate {
-    Candidate {
-        start: b.start,
-        end: b.end,
-        noticed: b.noticed,
-        open: b.open,
-        peak_z: b.peak_z,
-        history_weeks: b.history_weeks,
-        routes: b.routes.clone(),
-        points: b.points.clone(),
-        excess: Some(b.excess),
-        stranger_share: Some(1.0),
-        found_by: vec!["strangers"],
-    }
 }
 
 fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
@@ -160,7 +145,7 @@ fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
 }
 
 fn stranger_share(s: &Strangers, c: &Candidate) -> Option<f64> {
-    let excess: f64 = c.points.values().map(|p| (p.observed - p.expected).max(0.0)).sum();
+    let excess: f64 = c.points.values().map(|p| p.excess()).sum();
     let (seen, usual) = s.during(c.start, c.end)?;
     (excess > 0.0).then(|| ((seen - usual) / excess).clamp(0.0, 1.0))
 }
@@ -168,7 +153,7 @@ fn stranger_share(s: &Strangers, c: &Candidate) -> Option<f64> {
 // The routes that surged, and the minutes of the whole: their sum, or the total series when it
 // shows much more than they do.
 fn merge(minutes: &Minutes, group: &[Surge]) -> (Vec<String>, BTreeMap<usize, Point>) {
-    let excess = |s: &Surge| s.points.iter().map(|p| (p.observed - p.expected).max(0.0)).sum::<f64>();
+    let excess = |s: &Surge| s.points.iter().map(|p| p.excess()).sum::<f64>();
     let named = |s: &&Surge| minutes.routes.get(s.series).is_some_and(Option::is_some);
     let whole: f64 = group.iter().filter(|s| !named(s)).map(excess).sum();
     let mut parts: Vec<&Surge> = group.iter().filter(named).collect();

@@ -170,7 +170,7 @@ impl DosIncidents {
             c.points.values().max_by(|a, b| (a.observed - a.expected).total_cmp(&(b.observed - b.expected)));
         let peak_us = peak.map_or(range.from_us, |p| around.at(p.minute));
         let told = c.stranger_share.is_some();
-        let look = raw::look(catalog, range, peak_us, told && c.excess.is_some()).await?;
+        let look = raw::look(catalog, range, peak_us, told, c.excess.is_some()).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
             _ => c.routes.clone(),
@@ -181,7 +181,7 @@ impl DosIncidents {
         for point in c.points.values() {
             let minute_us = around.at(point.minute);
             let acts = acts.get(&minute_us).copied().unwrap_or_default();
-            let excess = (point.observed - point.expected).max(0.0);
+            let excess = point.excess();
             let stopped = (acts.stopped() - calm.stopped).clamp(0.0, excess);
             rows.push(IncidentMinute { minute_us, point: *point, acts, stopped });
         }
@@ -224,8 +224,9 @@ impl DosIncidents {
             clients: clients(catalog, range, &routes).await?,
             minutes: rows,
             kind: evidence.as_ref().map_or(SurgeKind::Unknown, |e| kind(e, p_attack)),
-            patterns: look.as_ref().map(|l| patterns(l, &extra)).unwrap_or_default(),
-            source_tier: look.as_ref().and_then(source_tier),
+            // Both are read from the strangers of the surge.
+            patterns: look.as_ref().filter(|_| told).map(|l| patterns(l, &extra)).unwrap_or_default(),
+            source_tier: look.as_ref().filter(|_| told).and_then(source_tier),
             found_by: c.found_by.join(" "),
             routes,
             look,
@@ -271,7 +272,7 @@ impl Calm {
 }
 
 fn excess(rows: &[IncidentMinute]) -> (f64, f64, f64) {
-    let sum: f64 = rows.iter().map(|r| (r.point.observed - r.point.expected).max(0.0)).sum();
+    let sum: f64 = rows.iter().map(|r| r.point.excess()).sum();
     // The band of one minute is ± 3 scales; errors of neighbouring minutes move together, so
     // about ten minutes count as one independent observation.
     let spread: f64 = rows.iter().map(|r| ((r.point.band.1 - r.point.band.0) / 6.0).powi(2)).sum::<f64>();
@@ -465,7 +466,7 @@ impl NativeModel for DosIncidents {
             description:
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were."
                     .to_owned(),
-            version: fingerprint(["incidents-3", &format!("{:?} {:?}", self.config, self.scan)]),
+            version: fingerprint(["incidents-4", &format!("{:?} {:?}", self.config, self.scan)]),
             grain: Grain::Minute,
             time: "start".to_owned(),
             interval: Grain::Day,

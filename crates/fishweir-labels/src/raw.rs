@@ -64,10 +64,10 @@ pub(crate) struct ClientSums {
 pub(crate) struct RuleSums {
     pub(crate) names: [String; 5],
     pub(crate) hits: f64,
-    pub(crate) hits_strange: f64,
     pub(crate) stopped: f64,
-    pub(crate) stopped_good: f64,
-    pub(crate) good_accounts: f64,
+    /// Hits on strangers, requests of others stopped, accounts behind those; `None` where strangers are
+    /// not told apart.
+    pub(crate) told: Option<[f64; 3]>,
 }
 
 /// What the raw rows say about a surge.
@@ -88,13 +88,14 @@ pub(crate) struct Look {
     pub(crate) affected: Option<(f64, f64, f64)>,
 }
 
-/// Returns what the raw rows say, `None` when they are gone. With `strangers`, drivers explain the
-/// excess of strangers alone.
+/// Returns what the raw rows say, `None` when they are gone. `told` says whether strangers are told
+/// apart around the surge; with `burst`, drivers explain the excess of strangers alone.
 pub(crate) async fn look(
     catalog: &Catalog,
     surge: Interval,
     peak_us: i64,
-    strangers: bool,
+    told: bool,
+    burst: bool,
 ) -> Result<Option<Look>, PipelineError> {
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
@@ -102,7 +103,7 @@ pub(crate) async fn look(
     let end = surge.from_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
     let base = base_sql(during, before, catalog).await?;
-    let (leaves, values) = leaves(catalog, &base, strangers).await?;
+    let (leaves, values) = leaves(catalog, &base, told && burst).await?;
     if leaves.iter().all(|l| l.during == 0.0) {
         return Ok(None);
     }
@@ -114,7 +115,7 @@ pub(crate) async fn look(
         .collect();
     let mut out = Look { drivers, scale, ..Look::default() };
     out.routes = routes(catalog, &base).await?;
-    out.rules = rules(catalog, &base).await?;
+    out.rules = rules(catalog, &base, told).await?;
     (out.odd, out.odd_before) = (clients(catalog, &base, true).await?, clients(catalog, &base, false).await?);
     members(catalog, &base, &mut out).await?;
     Ok(Some(out))
@@ -253,7 +254,7 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
     Ok(out)
 }
 
-async fn rules(catalog: &Catalog, base: &str) -> Result<Vec<RuleSums>, PipelineError> {
+async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums>, PipelineError> {
     let stopped = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND challenge_result <> 'passed'))";
     let sql = format!(
         "{base} SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
@@ -269,10 +270,8 @@ async fn rules(catalog: &Catalog, base: &str) -> Result<Vec<RuleSums>, PipelineE
             out.push(RuleSums {
                 names: std::array::from_fn(|c| text(batch.column(c), r)),
                 hits: n(5),
-                hits_strange: n(6),
                 stopped: n(7),
-                stopped_good: n(8),
-                good_accounts: n(9),
+                told: told.then(|| [n(6), n(8), n(9)]),
             });
         }
     }
@@ -339,7 +338,8 @@ async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), Pi
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(account) FILTER (WHERE during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE), CAST(count(account) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(DISTINCT client) FILTER (WHERE during) AS DOUBLE), CAST(count(DISTINCT client) FILTER (WHERE NOT during) AS DOUBLE),
-           hll_count({hit}), hll_low({hit}), hll_high({hit})
+           hll_count({hit}), hll_low({hit}), hll_high({hit}),
+           CAST(count(*) FILTER (WHERE familiar) AS DOUBLE)
          FROM base"
     );
     for batch in catalog.query(&TABLES, &sql).await? {
@@ -349,8 +349,8 @@ async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), Pi
         let n = |c: usize| number(&batch, c, 0);
         out.all = [n(0), n(1), n(2), n(3)];
         out.clients = [n(4), n(5)];
-        // No member known at all: who was hit cannot be told.
-        out.affected = (n(1) > 0.0).then(|| (n(6), n(7), n(8)));
+        // No account, or nobody known from earlier days: which members were hit cannot be told.
+        out.affected = (n(1) > 0.0 && n(9) > 0.0).then(|| (n(6), n(7), n(8)));
     }
     Ok(())
 }

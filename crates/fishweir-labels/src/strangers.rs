@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use fishweir_detect::{Point, ScanConfig, Surge, group_surges, scan_bursts};
+use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts};
 use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
 
+use crate::candidates::{Candidate, GROUP_GAP_MIN};
 use crate::series::between_sql;
 
 const VALUES_MAX: usize = 200;
 /// A service most of whose requests come from strangers learns nothing from them.
 const USUAL_MAX: f64 = 0.5;
-const GROUP_GAP_MIN: usize = 3;
 /// Relative standard deviation up to which a series measures a burst well.
 const SHARP: f64 = 0.12;
 
@@ -31,22 +31,6 @@ pub(crate) struct Strangers {
     marks: Vec<Mark>,
     counts: Vec<Vec<f64>>,
     bursts: Vec<Surge>,
-}
-
-/// One burst of strangers, over all series that show it.
-#[derive(Clone, Debug)]
-pub(crate) struct Burst {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) noticed: usize,
-    pub(crate) open: bool,
-    pub(crate) peak_z: f64,
-    pub(crate) history_weeks: f64,
-    pub(crate) points: BTreeMap<usize, Point>,
-    /// Requests above expectation: best estimate, low, high.
-    pub(crate) excess: (f64, f64, f64),
-    /// Routes with their share of the excess, the largest first.
-    pub(crate) routes: Vec<String>,
 }
 
 /// Returns the series of a span and their bursts; `None` where strangers are not told apart in it.
@@ -145,12 +129,13 @@ fn mark(dimension: &str, value: &str) -> Mark {
 }
 
 impl Strangers {
-    /// Returns the bursts, by start.
-    pub(crate) fn bursts(&self) -> Vec<Burst> {
+    /// Returns the bursts over all series that show them, by start: routes with the largest share of the
+    /// excess first.
+    pub(crate) fn bursts(&self) -> Vec<Candidate> {
         group_surges(self.bursts.clone(), GROUP_GAP_MIN).iter().map(|g| self.burst(g)).collect()
     }
 
-    fn burst(&self, group: &[Surge]) -> Burst {
+    fn burst(&self, group: &[Surge]) -> Candidate {
         // A series may open more than once within the group.
         let mut series: BTreeMap<usize, Vec<&Surge>> = BTreeMap::new();
         for s in group {
@@ -190,7 +175,7 @@ impl Strangers {
             .filter(|r| r.1 >= 0.05 * excess)
             .collect();
         routes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Burst {
+        Candidate {
             start: own.iter().map(|s| s.start).min().unwrap_or(0),
             end: own.iter().map(|s| s.end).max().unwrap_or(0),
             noticed: group.iter().map(|s| s.noticed).min().unwrap_or(0),
@@ -198,8 +183,10 @@ impl Strangers {
             peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
             history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
             points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
-            excess: (excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest),
+            excess: Some((excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest)),
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
+            stranger_share: Some(1.0),
+            found_by: vec!["strangers"],
         }
     }
 

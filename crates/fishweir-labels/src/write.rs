@@ -361,7 +361,7 @@ fn minute_rows(
         }));
     }
     let c = Columns { rows: all.iter().collect() };
-    let excess = |r: &Row<'_>| (r.m.point.observed - r.m.point.expected).max(0.0);
+    let excess = |r: &Row<'_>| r.m.point.excess();
     let columns = vec![
         c.time(|r| r.start_us),
         c.time(|r| r.m.minute_us),
@@ -425,10 +425,10 @@ fn rule_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, Pi
     columns.extend((0..5).map(|n| c.text(move |r| r.1.names[n].clone())));
     columns.extend([
         c.float(|r| Some(r.1.hits)),
-        c.float(|r| Some(r.1.hits_strange)),
+        c.float(|r| r.1.told.map(|t| t[0])),
         c.float(|r| Some(r.1.stopped)),
-        c.float(|r| Some(r.1.stopped_good)),
-        c.float(|r| Some(r.1.good_accounts)),
+        c.float(|r| r.1.told.map(|t| t[1])),
+        c.float(|r| r.1.told.map(|t| t[2])),
     ]);
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use fishweir_detect::{Effect, Impact, discoveries, impact};
-use fishweir_metrics::{Buckets, Evaluator, Grain, Interval, parse_time};
+use fishweir_metrics::{Buckets, DAY_US, Evaluator, Grain, Interval, parse_time};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ImpactArgs};
@@ -10,7 +10,6 @@ use crate::commands::report::evaluator;
 use crate::output::{print_json, say};
 use crate::project::Project;
 
-const DAY_US: i64 = 86_400_000_000;
 /// Days with less of their hours known are taken for unknown.
 const COVERAGE_MIN: f64 = 0.9;
 const RATE: f64 = 0.05;
@@ -39,7 +38,7 @@ pub(crate) async fn run(project: &Project, args: &ImpactArgs) -> Result<u8> {
     // Several events are several chances to be wrong.
     let p: Vec<f64> =
         studies.iter().map(|s| s.result.as_ref().map_or(f64::NAN, |i| i.regression.p)).collect();
-    let kept = discoveries(&p, RATE);
+    let kept = discoveries(&p, p.len(), RATE);
     let verdicts: Vec<&'static str> = studies.iter().zip(kept).map(|(s, k)| verdict(s, k)).collect();
     if args.format == Format::Json {
         let all: Vec<Value> = studies.iter().zip(&verdicts).map(|(s, v)| as_json(args, s, v)).collect();

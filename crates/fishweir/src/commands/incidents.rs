@@ -181,6 +181,10 @@ fn who(i: &Map<String, Value>) -> Vec<String> {
             number(d, "normal_share").unwrap_or(f64::NAN) * 100.0
         ));
     }
+    let evidence: Value = serde_json::from_str(&text(i, "evidence")).unwrap_or_default();
+    if !evidence["stranger_share"].is_number() {
+        out.push("how       unknown: strangers are not told apart at this time".to_owned());
+    }
     for p in list(i, "patterns") {
         out.push(format!(
             "how       {} ({}): {}",
@@ -193,7 +197,9 @@ fn who(i: &Map<String, Value>) -> Vec<String> {
 }
 
 fn response(i: &Map<String, Value>) -> Vec<String> {
-    let after = |k: &str| number(i, k).map_or("never".to_owned(), |s| format!("after {s:.0} s"));
+    // Without a single recorded decision nobody knows when anything was stopped.
+    let never = if number(i, "stopped_requests").is_some() { "never" } else { "unknown" };
+    let after = |k: &str| number(i, k).map_or(never.to_owned(), |s| format!("after {s:.0} s"));
     let mut out = vec![format!(
         "response  noticed {}, first stopped {}, half stopped {}, nine tenths {}; stopped {} in all",
         after("time_to_detect_s"),
@@ -204,7 +210,7 @@ fn response(i: &Map<String, Value>) -> Vec<String> {
     )];
     for r in list(i, "rules") {
         out.push(format!(
-            "          {}/{} v{} {} ({}): {} hits, {} on strangers; stopped {}, of them {} of {} members",
+            "          {}/{} v{} {} ({}): {} hits, {} on strangers; stopped {}, of them {} from known clients ({} accounts)",
             text(r, "defence"),
             text(r, "rule"),
             text(r, "rule_version"),

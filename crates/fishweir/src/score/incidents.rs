@@ -95,8 +95,8 @@ fn is_large(c: &CampaignTruth, traffic: &Traffic) -> bool {
     };
     let strong = own(&c.routes, OWN_SHARE).into_iter().any(|r| {
         let n = c.routes.get(r).copied().unwrap_or(0) as f64;
-        let others = (seen.get(r).copied().unwrap_or(0.0) - n).max(0.0);
-        n >= LARGE_SHARE * others
+        // A route whose traffic is not known says nothing.
+        seen.get(r).is_some_and(|all| n >= LARGE_SHARE * (all - n).max(0.0))
     });
     to - from >= LARGE_US && strong
 }

@@ -51,9 +51,9 @@ fn a_note_counts_once_and_starts_a_study() {
 
 // Requests of devices over five days: regulars every day, one that comes on the last day only, one
 // that is new too but watches.
-fn devices() -> String {
+fn devices(days: &[u32]) -> String {
     let mut out = String::new();
-    for day in 1..=5 {
+    for day in days.iter().copied() {
         for hour in 0..24 {
             let mut say = |device: &str, path: &str, minute: u32| {
                 let line = json!({
@@ -84,7 +84,7 @@ fn strangers_are_clients_of_no_earlier_day_who_watch_nothing_however_the_run_is_
     let strangers = "SELECT CAST(coalesce(sum(strangers), 0) AS BIGINT) FROM stranger_minutes WHERE dimension = 'route' AND minute >= TIMESTAMP '2026-10-05T00:00:00Z'";
     let rows = "SELECT minute, dimension, value, requests, strangers FROM stranger_minutes ORDER BY 1, 2, 3";
     let whole = Project::new();
-    let file = whole.write("requests/d.ndjson", devices());
+    let file = whole.write("requests/d.ndjson", devices(&[1, 2, 3, 4, 5]));
     assert_eq!(whole.ingest("fishweir", &[&file])["rejected"], 0);
     whole.ok(&["run"]);
     // The new one all day; the watcher from the ninth hour after its licence on.
@@ -92,7 +92,7 @@ fn strangers_are_clients_of_no_earlier_day_who_watch_nothing_however_the_run_is_
     let known = "SELECT count(*) FROM stranger_minutes WHERE strangers IS NOT NULL AND minute < TIMESTAMP '2026-10-03T00:00:00Z'";
     assert_eq!(whole.one(known), 0, "nobody is called a stranger before there is an earlier day");
     let parts = Project::new();
-    let file = parts.write("requests/d.ndjson", devices());
+    let file = parts.write("requests/d.ndjson", devices(&[1, 2, 3, 4, 5]));
     parts.ingest("fishweir", &[&file]);
     for until in
         ["2026-10-02T05:00:00Z", "2026-10-05T00:00:00Z", "2026-10-05T07:00:00Z", "2026-10-05T20:00:00Z"]
@@ -101,4 +101,19 @@ fn strangers_are_clients_of_no_earlier_day_who_watch_nothing_however_the_run_is_
     }
     parts.ok(&["run"]);
     assert_eq!(parts.sql(rows), whole.sql(rows));
+}
+
+#[test]
+fn after_a_gap_nobody_is_a_stranger_until_an_earlier_day_is_known_again() {
+    let p = Project::new();
+    let file = p.write("requests/d.ndjson", devices(&[1, 2, 3, 20, 21, 22]));
+    assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
+    p.ok(&["run"]);
+    let told = |day: u32| {
+        p.one(&format!(
+            "SELECT count(*) FROM stranger_minutes WHERE strangers IS NOT NULL AND CAST(minute AS DATE) = DATE '2026-10-{day:02}'"
+        ))
+    };
+    assert!(told(3) > 0 && told(22) > 0);
+    assert_eq!([told(1), told(2), told(20), told(21)], [0; 4]);
 }
