@@ -281,47 +281,46 @@ fn gather<T>(slices: &mut [Slice], f: impl Fn(&mut Slice) -> &mut Vec<T>) -> Vec
     slices.iter_mut().flat_map(|s| std::mem::take(f(s))).collect()
 }
 
-impl Writer<'_> {
-    fn encode(&self, hour: &mut Hour) -> Vec<Encoded> {
-        let (w, words) = (&self.w, &self.words);
-        let s = &mut hour.slices;
-        let requests = gather(s, |s| &mut s.requests);
-        let logins = gather(s, |s| &mut s.logins);
-        let playbacks = gather(s, |s| &mut s.playbacks);
-        let licences = gather(s, |s| &mut s.licences);
-        let changes = gather(s, |s| &mut s.changes);
-        let contacts = gather(s, |s| &mut s.contacts);
-        let leaks = gather(s, |s| &mut s.leaks);
-        let health = gather(s, |s| &mut s.health);
-        let notes = gather(s, |s| &mut s.notes);
-        let verdicts = gather(s, |s| &mut s.verdicts);
-        type Job<'a> = Box<dyn Fn() -> Encoded + Send + Sync + 'a>;
-        let mut jobs: Vec<Job<'_>> = Vec::new();
-        macro_rules! job {
-            ($rows:expr, $name:literal, $make:expr) => {
-                if !$rows.is_empty() {
-                    jobs.push(Box::new(|| ($name, $make)));
-                }
-            };
-        }
-        job!(requests, "requests", encode::requests(w, words, &requests));
-        job!(logins, "logins", encode::logins(w, words, &logins));
-        job!(playbacks, "playbacks", encode::playbacks(w, words, &playbacks));
-        job!(licences, "licences", encode::licences(w, words, &licences));
-        job!(licences, "decisions", encode::decisions(w, words, &licences));
-        job!(changes, "account_changes", encode::changes(w, words, &changes));
-        job!(contacts, "contacts", encode::contacts(w, &contacts));
-        job!(leaks, "leaks", encode::leaks(w, &leaks));
-        job!(health, "health", encode::health(&health));
-        job!(notes, "notes", encode::notes(&notes));
-        job!(verdicts, "verdicts", encode::verdicts(w, &verdicts));
-        jobs.par_iter().map(|j| j()).collect()
+// Every stream that has rows; the slices are emptied.
+fn encode_streams(w: &World, words: &Words, s: &mut [Slice]) -> Vec<Encoded> {
+    let requests = gather(s, |s| &mut s.requests);
+    let logins = gather(s, |s| &mut s.logins);
+    let playbacks = gather(s, |s| &mut s.playbacks);
+    let licences = gather(s, |s| &mut s.licences);
+    let changes = gather(s, |s| &mut s.changes);
+    let contacts = gather(s, |s| &mut s.contacts);
+    let leaks = gather(s, |s| &mut s.leaks);
+    let health = gather(s, |s| &mut s.health);
+    let notes = gather(s, |s| &mut s.notes);
+    let verdicts = gather(s, |s| &mut s.verdicts);
+    type Job<'a> = Box<dyn Fn() -> Encoded + Send + Sync + 'a>;
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    macro_rules! job {
+        ($rows:expr, $name:literal, $make:expr) => {
+            if !$rows.is_empty() {
+                jobs.push(Box::new(|| ($name, $make)));
+            }
+        };
     }
+    job!(requests, "requests", encode::requests(w, words, &requests));
+    job!(logins, "logins", encode::logins(w, words, &logins));
+    job!(playbacks, "playbacks", encode::playbacks(w, words, &playbacks));
+    job!(licences, "licences", encode::licences(w, words, &licences));
+    job!(licences, "decisions", encode::decisions(w, words, &licences));
+    job!(changes, "account_changes", encode::changes(w, words, &changes));
+    job!(contacts, "contacts", encode::contacts(w, &contacts));
+    job!(leaks, "leaks", encode::leaks(w, &leaks));
+    job!(health, "health", encode::health(&health));
+    job!(notes, "notes", encode::notes(&notes));
+    job!(verdicts, "verdicts", encode::verdicts(w, &verdicts));
+    jobs.par_iter().map(|j| j()).collect()
+}
 
+impl Writer<'_> {
     fn hour(&mut self, mut hour: Hour) -> Result<(), SimulateError> {
         let at = chrono::DateTime::from_timestamp_micros(hour.from_us).unwrap_or_default();
         let place = at.format("%Y-%m-%d/%H").to_string();
-        let encoded = self.encode(&mut hour);
+        let encoded = encode_streams(&self.w, &self.words, &mut hour.slices);
         let truth = [
             ("events", encode::event_truth(&self.w, &self.names, &hour.events), hour.events.len()),
             (
@@ -521,14 +520,7 @@ pub fn live(
                 let mut hour = engine.hour(day, h);
                 let words = Words::new(engine.w.key, &engine.defence.rules, engine.defence.holdout_share);
                 for slice in &mut hour.slices {
-                    let batches = [
-                        ("requests", encode::requests(&engine.w, &words, &slice.requests)),
-                        ("logins", encode::logins(&engine.w, &words, &slice.logins)),
-                        ("playbacks", encode::playbacks(&engine.w, &words, &slice.playbacks)),
-                        ("licences", encode::licences(&engine.w, &words, &slice.licences)),
-                        ("health", encode::health(&slice.health)),
-                        ("notes", encode::notes(&slice.notes)),
-                    ];
+                    let batches = encode_streams(&engine.w, &words, std::slice::from_mut(slice));
                     if !tell(batches, &mut hear)? {
                         return Ok(());
                     }
@@ -539,7 +531,7 @@ pub fn live(
     })
 }
 
-fn tell(batches: [Encoded; 6], hear: &mut impl FnMut(i64, &[u8]) -> bool) -> Result<bool, SimulateError> {
+fn tell(batches: Vec<Encoded>, hear: &mut impl FnMut(i64, &[u8]) -> bool) -> Result<bool, SimulateError> {
     let mut lines: Vec<(i64, Vec<u8>)> = Vec::new();
     for (stream, batch) in batches {
         let fail = |e: ArrowError| SimulateError::Write { path: stream.to_owned(), cause: e.to_string() };
