@@ -1,20 +1,27 @@
 //! Labels: claims about what happened, each with a probability, a source and a maturity.
 //!
 //! [`DosIncidents`] finds surges in the minute rollups, says whether each looks like an attack,
-//! what the defences did, and what drove it.
+//! what the defences did, and what drove it. [`RuleOutcomes`] says of every rule how often it was right.
 
+mod advice;
 mod candidates;
 mod classify;
+mod columns;
 mod incidents;
 mod notes;
+mod outcome;
 mod patterns;
 mod raw;
+mod rules;
 mod series;
 mod strangers;
 mod write;
 
+pub use advice::{Action, Advice, RuleFacts, advise};
 pub use classify::{Evidence, SurgeKind, attack_probability, kind};
 pub use incidents::DosIncidents;
+pub use outcome::{Attacked, Estimate, Tally, recall};
+pub use rules::RuleOutcomes;
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
 pub const CLASSIFIER: &str = "dos-heuristic-2";

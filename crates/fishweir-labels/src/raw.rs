@@ -255,7 +255,7 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
 }
 
 async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums>, PipelineError> {
-    let stopped = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND challenge_result <> 'passed'))";
+    let stopped = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
     let sql = format!(
         "{base} SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
            CAST(count(*) AS DOUBLE), CAST(count(*) FILTER (WHERE odd) AS DOUBLE),

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::datatypes::{DataType, Float64Type};
 use arrow::record_batch::RecordBatch;
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, utc_microseconds};
 
 use crate::CLASSIFIER;
 use crate::classify::SurgeKind;
+use crate::columns::{Columns, spec};
 use crate::incidents::{Incident, IncidentMinute};
 use crate::series::between_sql;
 
@@ -24,15 +23,6 @@ const PATTERNS: &str = "dos_incident_patterns";
 const RULES: &str = "dos_incident_rules";
 /// Tables that only raw rows can fill.
 const FROM_RAW: [&str; 3] = [DRIVERS, PATTERNS, RULES];
-
-fn field(name: &str, kind: DataType) -> Field {
-    Field::new(name, kind, true)
-}
-
-fn spec(name: &str, fields: Vec<Field>) -> TableSpec {
-    let time = fields.first().map(|f| f.name().clone());
-    TableSpec { name: name.to_owned(), schema: Arc::new(Schema::new(fields)), time_column: time }
-}
 
 pub(crate) fn tables() -> Vec<TableSpec> {
     let (text, float, int) = (DataType::Utf8, DataType::Float64, DataType::Int64);
@@ -127,13 +117,12 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("stopped_good", float.clone()),
         ("good_accounts", float),
     ];
-    let make = |list: &[(&str, DataType)]| list.iter().map(|(n, k)| field(n, k.clone())).collect();
     vec![
-        spec(INCIDENTS, make(&incidents)),
-        spec(MINUTES, make(&minutes)),
-        spec(DRIVERS, make(&drivers)),
-        spec(PATTERNS, make(&patterns)),
-        spec(RULES, make(&rules)),
+        spec(INCIDENTS, &incidents),
+        spec(MINUTES, &minutes),
+        spec(DRIVERS, &drivers),
+        spec(PATTERNS, &patterns),
+        spec(RULES, &rules),
     ]
 }
 
@@ -219,32 +208,6 @@ pub(crate) fn rows(
         out.insert(spec.name, batches);
     }
     Ok(out)
-}
-
-struct Columns<'a, T> {
-    rows: Vec<&'a T>,
-}
-
-impl<T> Columns<'_, T> {
-    fn time(&self, f: impl Fn(&T) -> i64) -> ArrayRef {
-        let all: Vec<i64> = self.rows.iter().map(|r| f(r)).collect();
-        Arc::new(TimestampMicrosecondArray::from(all).with_timezone("UTC"))
-    }
-    fn text(&self, f: impl Fn(&T) -> String) -> ArrayRef {
-        Arc::new(self.rows.iter().map(|r| Some(f(r))).collect::<StringArray>())
-    }
-    fn optional(&self, f: impl Fn(&T) -> Option<String>) -> ArrayRef {
-        Arc::new(self.rows.iter().map(|r| f(r)).collect::<StringArray>())
-    }
-    fn float(&self, f: impl Fn(&T) -> Option<f64>) -> ArrayRef {
-        Arc::new(self.rows.iter().map(|r| f(r).filter(|v| v.is_finite())).collect::<Float64Array>())
-    }
-    fn int(&self, f: impl Fn(&T) -> Option<i64>) -> ArrayRef {
-        Arc::new(self.rows.iter().map(|r| f(r)).collect::<Int64Array>())
-    }
-    fn flag(&self, f: impl Fn(&T) -> bool) -> ArrayRef {
-        Arc::new(self.rows.iter().map(|r| Some(f(r))).collect::<BooleanArray>())
-    }
 }
 
 struct Full<'a> {

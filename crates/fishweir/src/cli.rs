@@ -61,6 +61,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login"
     )]
     Incidents(IncidentArgs),
+    /// Say of every rule how often it is right, what it misses, and what to do about it
+    #[command(
+        after_help = "Examples:\n  fishweir rules\n  fishweir rules --from 2026-10-01 --to 2026-11-01 --format json\n  fishweir rules edge/ip-rate\n\nPrecision is the share of hits that were right. It is read, in this order, from requests held out at random,\nfrom what clients did before and after, and from the incidents around. Unclear hits widen the interval."
+    )]
+    Rules(RulesArgs),
     /// Ask whether a metric really rose after an event
     #[command(
         after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
@@ -276,6 +281,21 @@ pub(crate) struct IncidentArgs {
     /// Also surges that were no attack
     #[arg(long)]
     pub(crate) all: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RulesArgs {
+    /// Rule to show in full, as `defence/rule`
+    pub(crate) name: Option<String>,
+    /// First day [default: 28 days before the last]
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last [default: the last sealed day]
+    #[arg(long)]
+    pub(crate) to: Option<String>,
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

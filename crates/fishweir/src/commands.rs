@@ -10,6 +10,7 @@ mod metric;
 mod note;
 mod report;
 mod retention;
+mod rules;
 mod run;
 mod score;
 mod simulate;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Backfill(args) => run::backfill(&open()?, &args, cli.quiet).await,
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
+        Command::Rules(args) => rules::run(&open()?, &args).await,
         Command::Impact(args) => impact::run(&open()?, &args).await,
         Command::Note(command) => note::run(&open()?, &command, cli.quiet).await,
         Command::Metric(args) => metric::run(&open()?, &args).await,

@@ -268,10 +268,9 @@ impl Project {
     }
 
     fn labels(&self) -> Vec<Arc<dyn NativeModel>> {
-        vec![Arc::new(fishweir_labels::DosIncidents::new(
-            self.config.detector.clone(),
-            self.config.scan.clone(),
-        ))]
+        let incidents =
+            fishweir_labels::DosIncidents::new(self.config.detector.clone(), self.config.scan.clone());
+        vec![Arc::new(incidents), Arc::new(fishweir_labels::RuleOutcomes)]
     }
 
     /// The models whose tables hold claims.
