@@ -101,10 +101,11 @@ impl Lake {
         })
     }
 
-    /// Returns the table, created when it does not exist yet.
+    /// Returns the table, created when it does not exist yet; columns that it lacks are added, null in
+    /// the rows that are there.
     ///
     /// # Errors
-    /// A log that cannot be read or written, or a stored schema that lacks columns of `spec`.
+    /// A log that cannot be read or written, or a stored column of another type.
     pub async fn table(&self, spec: &TableSpec) -> Result<Table, LakeError> {
         Table::open_or_create(self.builder(&spec.name)?, spec).await
     }

@@ -8,7 +8,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, Remove, StructField, StructType, Transaction};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
@@ -114,7 +114,7 @@ impl Table {
             }
             Err(e) => return Err(LakeError::delta(&spec.name)(e)),
         }
-        table.check_schema()?;
+        table.fit_schema().await?;
         Ok(table)
     }
 
@@ -165,23 +165,63 @@ impl Table {
         self.delta.load().await.map_err(LakeError::delta(&self.name))
     }
 
-    fn check_schema(&self) -> Result<(), LakeError> {
-        let stored = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
-        let stored = stored.snapshot().arrow_schema();
-        for field in self.schema.fields() {
-            let same = stored.field_with_name(field.name()).is_ok_and(|f| f.data_type() == field.data_type());
-            if !same {
-                return Err(LakeError::Rows {
-                    table: self.name.clone(),
-                    cause: format!(
-                        "the stored table has no column `{}` of type {}; it was made by another version",
-                        field.name(),
-                        field.data_type()
-                    ),
-                });
+    // Columns that a later version asks for are added, null in the rows that are there. A column of
+    // another type is another table.
+    async fn fit_schema(&mut self) -> Result<(), LakeError> {
+        for _ in 0..TRIES_MAX {
+            let missing = self.missing_columns()?;
+            if missing.is_empty() {
+                return self.take_nullability();
+            }
+            match self.delta.clone().add_columns().with_fields(missing).await {
+                Ok(delta) => self.delta = delta,
+                // WHY: another process may be adding the same columns.
+                Err(e) if is_conflict(&e) => {
+                    self.delta.update_state().await.map_err(LakeError::delta(&self.name))?;
+                }
+                Err(e) => return Err(LakeError::delta(&self.name)(e)),
             }
         }
+        Err(LakeError::Contended { table: self.name.clone(), tries: TRIES_MAX })
+    }
+
+    // A column that came later may be null in older rows, whatever its model promises.
+    fn take_nullability(&mut self) -> Result<(), LakeError> {
+        let stored = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        let stored = stored.snapshot().arrow_schema();
+        let fields = self.schema.fields().iter().map(|f| {
+            let null = stored.field_with_name(f.name()).map_or(true, Field::is_nullable);
+            f.as_ref().clone().with_nullable(null)
+        });
+        self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(())
+    }
+
+    fn missing_columns(&self) -> Result<Vec<StructField>, LakeError> {
+        use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+        let stored = self.delta.snapshot().map_err(LakeError::delta(&self.name))?;
+        let stored = stored.snapshot().arrow_schema();
+        let mut missing = Vec::new();
+        for field in self.schema.fields() {
+            match stored.field_with_name(field.name()) {
+                Ok(f) if f.data_type() == field.data_type() => {}
+                Ok(f) => {
+                    return Err(LakeError::Rows {
+                        table: self.name.clone(),
+                        cause: format!(
+                            "column `{}` is stored as {}, this version wants {}; it was made by another version",
+                            field.name(),
+                            f.data_type(),
+                            field.data_type()
+                        ),
+                    });
+                }
+                Err(_) => missing.push(Field::new(field.name(), field.data_type().clone(), true)),
+            }
+        }
+        let added: StructType =
+            (&Schema::new(missing)).try_into_kernel().map_err(LakeError::rows(&self.name))?;
+        Ok(added.fields().cloned().collect())
     }
 
     /// Returns the name.

@@ -151,3 +151,28 @@ async fn files_nobody_committed_go_when_they_are_old() {
     assert!(!orphan.exists());
     assert_eq!(times(&mut t).await, (0..10).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_column_of_a_later_version_is_added_and_null_in_older_rows() {
+    let (_dir, lake) = lake();
+    let mut old = lake.table(&spec()).await.unwrap();
+    old.append(&[batch(0..3)], &at("w", 1)).await.unwrap();
+    let mut wider = spec();
+    let mut fields = wider.schema.fields().to_vec();
+    fields.insert(1, Arc::new(Field::new("extra", DataType::Float64, false)));
+    wider.schema = Arc::new(Schema::new(fields));
+    let mut new = lake.table(&wider).await.unwrap();
+    assert_eq!(times(&mut new).await, [0, 1, 2]);
+    for f in new.files().unwrap() {
+        let rows = &new.read_file(&f).await.unwrap()[0];
+        assert_eq!(rows.column_by_name("extra").unwrap().null_count(), 3);
+    }
+    // Who still runs the older version goes on reading and writing.
+    let mut again = lake.table(&spec()).await.unwrap();
+    again.append(&[batch(3..5)], &at("w", 2)).await.unwrap();
+    assert_eq!(times(&mut again).await, [0, 1, 2, 3, 4]);
+    let mut other = spec();
+    other.schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Utf8, true)]));
+    let refused = lake.table(&other).await.unwrap_err().to_string();
+    assert!(refused.contains("`n`") && refused.contains("another version"), "{refused}");
+}
