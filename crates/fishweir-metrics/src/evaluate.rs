@@ -76,6 +76,15 @@ pub struct MetricValue {
     pub maturity: &'static str,
     /// Why the value is unknown.
     pub reason: Option<String>,
+    /// What changed under the metric during the period, see table `findings`.
+    pub breaks: Vec<String>,
+}
+
+/// A finding that stands on the series of the metrics it touches.
+struct Break {
+    at_us: i64,
+    detail: String,
+    metrics: Vec<String>,
 }
 
 /// Computes values over one snapshot of the lake.
@@ -87,6 +96,7 @@ pub struct Evaluator {
     now_us: i64,
     raw_days: u32,
     coverage: Coverage,
+    breaks: Vec<Break>,
     known: Mutex<HashMap<(String, Buckets, Option<String>), Vec<MetricValue>>>,
 }
 
@@ -124,7 +134,47 @@ impl Evaluator {
         let context = catalog.session().await?;
         let coverage = Coverage::load(catalog, &tables, labels, now_us).await?;
         let metrics = metrics.iter().map(|m| (m.name.clone(), m.clone())).collect();
-        Ok(Self { context, tables, metrics, costs, now_us, raw_days, coverage, known: Mutex::default() })
+        let mut out = Self {
+            context,
+            tables,
+            metrics,
+            costs,
+            now_us,
+            raw_days,
+            coverage,
+            breaks: Vec::new(),
+            known: Mutex::default(),
+        };
+        if out.has_table("findings") {
+            out.breaks = out.load_breaks().await?;
+        }
+        Ok(out)
+    }
+
+    // Rows of a table that an older version made have no start: they stand on no series.
+    async fn load_breaks(&self) -> Result<Vec<Break>, PipelineError> {
+        let sql = "SELECT * FROM findings";
+        let columns = self
+            .context
+            .sql(sql)
+            .await
+            .map_err(|e| PipelineError::Query { what: sql.to_owned(), cause: e.to_string() })?;
+        if columns.schema().field_with_unqualified_name("first_seen").is_err() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT CAST(first_seen AS BIGINT) AS us, detail, metrics FROM findings WHERE first_seen IS NOT NULL ORDER BY 1, 2";
+        let text = |r: &serde_json::Map<String, serde_json::Value>, k: &str| {
+            r.get(k).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+        };
+        let rows = self.rows(sql).await?;
+        let breaks = rows.iter().filter_map(|r| {
+            let at_us = r.get("us").and_then(serde_json::Value::as_i64)?;
+            let metrics = text(r, "metrics").split(' ').map(str::to_owned).collect();
+            let at = chrono::DateTime::from_timestamp_micros(at_us).unwrap_or_default();
+            let detail = format!("{}: {}", at.format("%Y-%m-%dT%H:%MZ"), text(r, "detail"));
+            Some(Break { at_us, detail, metrics })
+        });
+        Ok(breaks.collect())
     }
 
     /// Returns the metrics by name.
@@ -239,7 +289,17 @@ impl Evaluator {
             label_source: metric.label_source.clone(),
             maturity: if settled { "final" } else { "provisional" },
             reason: None,
+            breaks: self.breaks(&metric.name, period),
         }
+    }
+
+    /// Returns what changed under a metric during a period: new defences and rules, missing hours, new
+    /// versions of heuristics.
+    #[must_use]
+    pub fn breaks(&self, metric: &str, period: Interval) -> Vec<String> {
+        let mine =
+            self.breaks.iter().filter(|b| period.contains(b.at_us) && b.metrics.iter().any(|m| m == metric));
+        mine.map(|b| b.detail.clone()).collect()
     }
 
     fn table<'a>(&'a self, metric: &'a Metric, buckets: Buckets) -> Result<(&'a str, &'a str), String> {

@@ -8,6 +8,7 @@ mod catalogue;
 mod costs;
 mod coverage;
 mod evaluate;
+mod reconcile;
 mod restate;
 mod store;
 
@@ -18,6 +19,7 @@ pub use fishweir_pipeline::{
     Catalog, DAY_US, Grain, HOUR_US, Interval, PeriodError, PipelineError, parse_period, parse_time,
     time_literal,
 };
+pub use reconcile::reconcile;
 pub use restate::metric_restatement_table;
 pub use store::{MetricValues, metric_value_table};
 

@@ -75,12 +75,16 @@ pub trait RunProgress: Send + Sync {
 /// A row of table `findings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindingRow {
-    /// Kind: `mismatch`, `vanished`, `late`, `expired_input`.
+    /// Kind, for instance `mismatch`, `vanished`, `new_rule`, `break`.
     pub kind: String,
     /// What it is about.
     pub subject: String,
     /// Sentence for the reader.
     pub detail: String,
+    /// When it began, where that is known.
+    pub first_seen_us: Option<i64>,
+    /// Metrics it touches.
+    pub metrics: Vec<String>,
 }
 
 /// Returns the table `findings`.
@@ -93,6 +97,8 @@ pub fn finding_table() -> TableSpec {
             Field::new("kind", DataType::Utf8, false),
             Field::new("subject", DataType::Utf8, false),
             Field::new("detail", DataType::Utf8, false),
+            Field::new("first_seen", utc_microseconds(), true),
+            Field::new("metrics", DataType::Utf8, true),
         ])),
         time_column: Some("time".to_owned()),
     }
@@ -167,7 +173,7 @@ impl Runner {
                 self.certify(&level, &mut state, options).await?;
             }
         }
-        self.write_findings(&mut state, options).await?;
+        state.summary.findings = self.record(&state.findings, options.now_us).await?;
         state.book.fold(options.now_us).await?;
         Ok(state.summary)
     }
@@ -650,6 +656,8 @@ impl State {
                     "{rows} of {} sealed raw rows are gone although nobody deleted them here; the sealed numbers stay",
                     c.raw_rows
                 ),
+                first_seen_us: Some(c.range.from_us),
+                metrics: Vec::new(),
             })
         });
         lost.collect()

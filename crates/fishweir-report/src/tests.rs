@@ -17,6 +17,7 @@ fn value(v: Option<f64>, low: f64, high: f64) -> MetricValue {
         label_source: "test".to_owned(),
         maturity: "final",
         reason: v.is_none().then(|| "no sealed data".to_owned()),
+        breaks: Vec::new(),
     }
 }
 

@@ -144,12 +144,13 @@ impl Runner {
         Ok(out)
     }
 
-    pub(super) async fn write_findings(
-        &self,
-        state: &mut State,
-        options: &RunOptions,
-    ) -> Result<(), PipelineError> {
-        let mut table = self.catalog.table(&finding_table()).await?;
+    /// Adds findings that are not there yet, by kind and subject, and returns how many were new.
+    ///
+    /// # Errors
+    /// A table that cannot be read or written.
+    pub async fn record(&self, findings: &[FindingRow], now_us: i64) -> Result<usize, PipelineError> {
+        let spec = finding_table();
+        let mut table = self.catalog.table(&spec).await?;
         let mut known = BTreeSet::new();
         for file in table.files()? {
             for batch in table.read_file(&file).await? {
@@ -160,24 +161,27 @@ impl Runner {
                 );
             }
         }
-        state.findings.retain(|f| known.insert((f.kind.clone(), f.subject.clone())));
-        if state.findings.is_empty() {
-            return Ok(());
+        let new: Vec<&FindingRow> =
+            findings.iter().filter(|f| known.insert((f.kind.clone(), f.subject.clone()))).collect();
+        if new.is_empty() {
+            return Ok(0);
         }
         let text = |f: &dyn Fn(&FindingRow) -> String| -> ArrayRef {
-            Arc::new(state.findings.iter().map(|r| Some(f(r))).collect::<StringArray>())
+            Arc::new(new.iter().map(|r| Some(f(r))).collect::<StringArray>())
         };
-        let times = vec![options.now_us; state.findings.len()];
+        let first: TimestampMicrosecondArray = new.iter().map(|f| f.first_seen_us).collect();
         let columns = vec![
-            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef,
+            Arc::new(TimestampMicrosecondArray::from(vec![now_us; new.len()]).with_timezone("UTC"))
+                as ArrayRef,
             text(&|f| f.kind.clone()),
             text(&|f| f.subject.clone()),
             text(&|f| f.detail.clone()),
+            Arc::new(first.with_timezone("UTC")),
+            text(&|f| f.metrics.join(" ")),
         ];
-        let batch = RecordBatch::try_new(finding_table().schema, columns)
+        let batch = RecordBatch::try_new(spec.schema, columns)
             .map_err(|e| PipelineError::Query { what: "findings".to_owned(), cause: e.to_string() })?;
         table.append(&[batch], &[]).await?;
-        state.summary.findings = state.findings.len();
-        Ok(())
+        Ok(new.len())
     }
 }

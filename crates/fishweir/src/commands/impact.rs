@@ -106,12 +106,13 @@ async fn study(
     let text = |r: &serde_json::Map<String, Value>, k: &str| {
         r.get(k).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let beside = evaluator
-        .rows(&sql)
-        .await?
-        .iter()
-        .map(|r| format!("{} {}: {}", text(r, "time"), text(r, "kind"), text(r, "title")))
-        .collect();
+    let line = |r: &serde_json::Map<String, Value>| {
+        format!("{} {}: {}", text(r, "time"), text(r, "kind"), text(r, "title"))
+    };
+    let mut beside: Vec<String> = evaluator.rows(&sql).await?.iter().map(line).collect();
+    // A new rule or detector looks exactly like a rise.
+    let near = Interval::new(event_us - i64::from(args.after) * DAY_US, to);
+    beside.extend(evaluator.breaks(&args.metric, near));
     Ok(Study { event_us, title, beside, result: result.map_err(|e| e.to_string()) })
 }
 

@@ -52,6 +52,9 @@ pub(crate) async fn run(project: &Project, args: &MetricArgs) -> Result<u8> {
                     format!("{value} [{low}, {high}]")
                 };
                 say(&format!("{start}  {label:20} {shown}  n={n} coverage={coverage} {maturity}"))?;
+                for b in &v.breaks {
+                    say(&format!("            ^ {b}"))?;
+                }
             }
         }
     }

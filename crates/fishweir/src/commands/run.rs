@@ -66,7 +66,11 @@ pub(crate) async fn compute(
         only,
         again,
     };
-    Ok(project.runner()?.run(&options, &RunBars::new(quiet)).await?)
+    let runner = project.runner()?;
+    let mut summary = runner.run(&options, &RunBars::new(quiet)).await?;
+    let changes = fishweir_metrics::reconcile(&project.catalog()?, &project.metrics()?).await?;
+    summary.findings += runner.record(&changes, project.now_us).await?;
+    Ok(summary)
 }
 
 fn print_text(s: &RunSummary) -> Result<()> {
