@@ -4,6 +4,7 @@
 //! minutes, so both clocks give the same answers.
 
 mod attribution;
+mod compare;
 mod detector;
 mod impact;
 mod novelty;
@@ -11,6 +12,7 @@ mod scan;
 mod stats;
 
 pub use attribution::{DriverRule, Leaf, search_drivers};
+pub use compare::{Difference, difference};
 pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 pub use impact::{Effect, Impact, ImpactError, impact};
 pub use novelty::{NoveltyConfig, NoveltyDetector};

@@ -8,9 +8,11 @@ mod catalogue;
 mod costs;
 mod coverage;
 mod evaluate;
+mod interventions;
 mod reconcile;
 mod restate;
 mod store;
+mod study;
 
 pub use catalogue::{Aggregate, Audience, Direction, LoadError, Metric, MetricType, Need, load};
 pub use costs::Costs;
@@ -19,9 +21,11 @@ pub use fishweir_pipeline::{
     Catalog, DAY_US, Grain, HOUR_US, Interval, PeriodError, PipelineError, parse_period, parse_time,
     time_literal,
 };
+pub use interventions::{Interventions, intervention_table};
 pub use reconcile::reconcile;
 pub use restate::metric_restatement_table;
 pub use store::{MetricValues, metric_value_table};
+pub use study::{Question, daily, study};
 
 #[cfg(test)]
 mod tests;

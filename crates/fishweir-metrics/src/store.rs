@@ -24,6 +24,7 @@ use crate::evaluate::{Buckets, Evaluator, MetricValue};
 use crate::restate::{RESTATEMENTS, metric_restatement_table, restated};
 
 /// Native model of `metric_values`.
+#[derive(Clone)]
 pub struct MetricValues {
     metrics: Vec<Metric>,
     costs: Costs,
@@ -97,6 +98,11 @@ impl MetricValues {
         Self { metrics, costs, labels, raw_days }
     }
 
+    pub(crate) async fn evaluator(&self, catalog: &Catalog, now_us: i64) -> Result<Evaluator, PipelineError> {
+        let costs = self.costs.clone();
+        Evaluator::new(catalog, &self.metrics, costs, &self.labels, self.raw_days, now_us).await
+    }
+
     fn sources(&self) -> Vec<String> {
         let all = self.metrics.iter().flat_map(|m| [&m.from, &m.from_hour]).flatten();
         // Tables written beside another model change together with it.
@@ -144,9 +150,7 @@ impl NativeModel for MetricValues {
         range: Interval,
         now_us: i64,
     ) -> Result<NativeOutput, PipelineError> {
-        let evaluator =
-            Evaluator::new(catalog, &self.metrics, self.costs.clone(), &self.labels, self.raw_days, now_us)
-                .await?;
+        let evaluator = self.evaluator(catalog, now_us).await?;
         let mut rows: Vec<(&Metric, Grain, MetricValue)> = Vec::new();
         for metric in &self.metrics {
             for grain in &metric.grains {

@@ -66,9 +66,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir rules\n  fishweir rules --from 2026-10-01 --to 2026-11-01 --format json\n  fishweir rules edge/ip-rate\n\nPrecision is the share of hits that were right. It is read, in this order, from requests held out at random,\nfrom what clients did before and after, and from the incidents around. Unclear hits widen the interval."
     )]
     Rules(RulesArgs),
+    /// Compare a metric over two periods, and say whether the difference is more than days vary
+    #[command(
+        after_help = "Examples:\n  fishweir compare dos_attack_requests --period 2026-10 --with 2026-09\n  fishweir compare requests --period 2026-W42 --with 2026-W41 --by route"
+    )]
+    Compare(CompareArgs),
     /// Ask whether a metric really rose after an event
     #[command(
-        after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
+        after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n  fishweir impact requests --by route --of /login --event 2026-10-12\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
     )]
     Impact(ImpactArgs),
     /// Write down what happened: an intervention, a deploy, a launch, intelligence
@@ -151,6 +156,24 @@ pub(crate) struct IngestArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Metric
+    pub(crate) name: String,
+    /// Period: 2026, 2026-10, 2026-W40, 2026-10-05 or 2026-10-01..2026-10-15
+    #[arg(long)]
+    pub(crate) period: String,
+    /// Period to compare it with
+    #[arg(long)]
+    pub(crate) with: String,
+    /// Also split by this dimension
+    #[arg(long, value_name = "DIM")]
+    pub(crate) by: Option<String>,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ImpactArgs {
     /// Metric, by day
     #[arg(value_name = "METRIC")]
@@ -164,6 +187,12 @@ pub(crate) struct ImpactArgs {
     /// Metric that the event should not touch: what both share is taken out
     #[arg(long, value_name = "METRIC")]
     pub(crate) control: Option<String>,
+    /// Dimension of --of
+    #[arg(long, value_name = "DIM", requires = "of")]
+    pub(crate) by: Option<String>,
+    /// Only this member of the dimension; all others are what the event should not have touched
+    #[arg(long, value_name = "MEMBER", requires = "by")]
+    pub(crate) of: Option<String>,
     /// Days looked at before each event
     #[arg(long, default_value_t = 365)]
     pub(crate) before: u32,

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod compact;
+mod compare;
 mod demo;
 mod impact;
 mod incidents;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
         Command::Rules(args) => rules::run(&open()?, &args).await,
+        Command::Compare(args) => compare::run(&open()?, &args).await,
         Command::Impact(args) => impact::run(&open()?, &args).await,
         Command::Note(command) => note::run(&open()?, &command, cli.quiet).await,
         Command::Metric(args) => metric::run(&open()?, &args).await,

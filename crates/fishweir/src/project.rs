@@ -283,7 +283,9 @@ impl Project {
         let mut natives = self.labels();
         let labels = self.label_models();
         let (costs, raw_days) = (self.config.costs.clone(), self.config.retention.raw_days);
-        natives.push(Arc::new(fishweir_metrics::MetricValues::new(metrics, costs, labels, raw_days)));
+        let values = fishweir_metrics::MetricValues::new(metrics, costs, labels, raw_days);
+        natives.push(Arc::new(fishweir_metrics::Interventions::new(values.clone())));
+        natives.push(Arc::new(values));
         let streams = Stream::ALL.into_iter().map(raw_table).collect();
         Ok(Runner::new(self.catalog()?, self.models()?, natives, streams))
     }

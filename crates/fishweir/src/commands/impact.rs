@@ -1,8 +1,8 @@
 //! `fishweir impact`
 
 use anyhow::{Context as _, Result, bail};
-use fishweir_detect::{Effect, Impact, discoveries, impact};
-use fishweir_metrics::{Buckets, DAY_US, Evaluator, Grain, Interval, parse_time};
+use fishweir_detect::{Effect, Impact, discoveries};
+use fishweir_metrics::{DAY_US, Evaluator, Grain, Interval, Question, parse_time};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ImpactArgs};
@@ -10,8 +10,6 @@ use crate::commands::report::evaluator;
 use crate::output::{print_json, say};
 use crate::project::Project;
 
-/// Days with less of their hours known are taken for unknown.
-const COVERAGE_MIN: f64 = 0.9;
 const RATE: f64 = 0.05;
 
 struct Study {
@@ -78,30 +76,20 @@ async fn study(
     event_us: i64,
     title: Option<String>,
 ) -> Result<Study> {
-    // The day of the event itself is neither before nor after, unless it began at midnight.
-    let first = Grain::Day.floor(event_us + DAY_US - 1);
-    let last_before = Grain::Day.floor(event_us);
-    let from = last_before - i64::from(args.before) * DAY_US;
-    let to = first + i64::from(args.after) * DAY_US;
-    let y = daily(evaluator, &args.metric, Interval::new(from, to)).await?;
-    let control = match &args.control {
-        Some(name) => Some(daily(evaluator, name, Interval::new(from, to)).await?),
-        None => None,
+    let part = args.by.as_deref().zip(args.of.as_deref());
+    let q = Question {
+        metric: &args.metric,
+        part,
+        control: args.control.as_deref(),
+        event_us,
+        before: args.before,
+        after: args.after,
     };
-    let index = usize::try_from((last_before - from) / DAY_US).unwrap_or(0);
-    let result = if first == last_before {
-        impact(&y, control.as_deref(), index, &[])
-    } else {
-        let mut y = y;
-        if let Some(day) = y.get_mut(index) {
-            *day = f64::NAN;
-        }
-        impact(&y, control.as_deref(), index + 1, &[])
-    };
+    let result = fishweir_metrics::study(evaluator, &q).await?;
     let sql = format!(
         "SELECT kind, title, time FROM notes WHERE time >= {} AND time < {} AND CAST(time AS BIGINT) <> {event_us} ORDER BY time",
         fishweir_metrics::time_literal(event_us - i64::from(args.after) * DAY_US),
-        fishweir_metrics::time_literal(to),
+        fishweir_metrics::time_literal(q.span().to_us),
     );
     let text = |r: &serde_json::Map<String, Value>, k: &str| {
         r.get(k).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -111,15 +99,9 @@ async fn study(
     };
     let mut beside: Vec<String> = evaluator.rows(&sql).await?.iter().map(line).collect();
     // A new rule or detector looks exactly like a rise.
-    let near = Interval::new(event_us - i64::from(args.after) * DAY_US, to);
+    let near = Interval::new(event_us - i64::from(args.after) * DAY_US, q.span().to_us);
     beside.extend(evaluator.breaks(&args.metric, near));
-    Ok(Study { event_us, title, beside, result: result.map_err(|e| e.to_string()) })
-}
-
-// Daily values; NaN where a day is not known well enough.
-async fn daily(evaluator: &Evaluator, metric: &str, span: Interval) -> Result<Vec<f64>> {
-    let values = evaluator.values(metric, Buckets::Each(Grain::Day, span), None).await?;
-    Ok(values.iter().map(|v| v.value.filter(|_| v.coverage >= COVERAGE_MIN).unwrap_or(f64::NAN)).collect())
+    Ok(Study { event_us, title, beside, result })
 }
 
 fn verdict(s: &Study, kept: bool) -> &'static str {
@@ -134,6 +116,7 @@ fn verdict(s: &Study, kept: bool) -> &'static str {
 fn as_json(args: &ImpactArgs, s: &Study, verdict: &str) -> Value {
     json!({
         "metric": args.metric,
+        "part": args.of,
         "control": args.control,
         "event": stamp(s.event_us),
         "title": s.title,
@@ -158,7 +141,8 @@ fn shown(e: Effect) -> String {
 
 fn print(args: &ImpactArgs, s: &Study, verdict: &str) -> Result<()> {
     let what = s.title.as_ref().map_or(String::new(), |t| format!(" ({t})"));
-    say(&format!("{} after {}{what}: {verdict}", args.metric, stamp(s.event_us)))?;
+    let part = args.of.as_ref().map_or(String::new(), |o| format!(" of {o}"));
+    say(&format!("{}{part} after {}{what}: {verdict}", args.metric, stamp(s.event_us)))?;
     let i = match &s.result {
         Ok(i) => i,
         Err(reason) => return say(&format!("  {reason}\n")),
@@ -173,6 +157,9 @@ fn print(args: &ImpactArgs, s: &Study, verdict: &str) -> Result<()> {
     ))?;
     say(&format!("  counterfactual      {}", shown(i.structural)))?;
     say(&format!("  quiet times as big  {}", chance(i.placebo_time_p)))?;
+    if args.of.is_some() {
+        say(&format!("  others as big       {}", chance(i.placebo_series_p)))?;
+    }
     say(&format!("  methods that agree  {yes} of {of}"))?;
     say(&format!("  would have seen     {} or more", percent(i.minimum_detectable)))?;
     match &args.control {
