@@ -57,6 +57,8 @@ struct Surge {
     range: Interval,
     routes: Vec<String>,
     attack: bool,
+    /// Many members who want the same: who came with them is one of them.
+    crowd: bool,
     excess: [f64; 3],
 }
 
@@ -81,8 +83,8 @@ impl Surge {
     }
 }
 
-fn any_of(surges: &[Surge], attack: bool) -> String {
-    let all: Vec<String> = surges.iter().filter(|s| s.attack == attack).map(Surge::sql).collect();
+fn any_of(surges: &[Surge], kind: impl Fn(&Surge) -> bool) -> String {
+    let all: Vec<String> = surges.iter().filter(|s| kind(s)).map(Surge::sql).collect();
     if all.is_empty() { "false".to_owned() } else { all.join(" OR ") }
 }
 
@@ -104,6 +106,7 @@ async fn surges(catalog: &Catalog, day: Interval) -> Result<Vec<Surge>, Pipeline
                 range: Interval::new(time(0, r), time(1, r)),
                 routes: routes[r].split(' ').map(str::to_owned).collect(),
                 attack: kinds[r] == "attack",
+                crowd: matches!(kinds[r].as_str(), "crowd" | "retry_storm" | "relogin" | "deploy"),
                 excess: [4, 5, 6].map(|c| number(&batch, c, r)),
             });
         }
@@ -166,9 +169,9 @@ fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
            SELECT *, CASE
              WHEN is_shared IS NULL AND (has_played IS NOT NULL OR coalesce(k_licences, 0) > 0) THEN 'watched'
              WHEN {told} AND is_known IS NULL AND ({attack}) THEN 'attack'
-             WHEN {crowd} THEN 'crowd'
              WHEN challenges_failed > 0 AND challenges_passed = 0 THEN 'failed'
              WHEN {told} AND is_known IS NULL AND has_played IS NULL AND hits >= {KEPT_ON} THEN 'kept_on'
+             WHEN {crowd} THEN 'crowd'
              ELSE 'unclear' END AS class
            FROM marked
          ), per_client AS (
@@ -184,8 +187,8 @@ fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
         until = time_literal(next.to_us),
         yesterday = time_literal(day.from_us - DAY_US),
         next = between_sql("hour", next),
-        attack = any_of(surges, true),
-        crowd = any_of(surges, false),
+        attack = any_of(surges, |s| s.attack),
+        crowd = any_of(surges, |s| s.crowd),
     )
 }
 
@@ -413,7 +416,7 @@ impl NativeModel for RuleOutcomes {
         Model {
             name: OUTCOMES.to_owned(),
             description: "What each rule met on a day: hits, right and wrong by what is known, precision and recall with intervals.".to_owned(),
-            version: fingerprint(["rules-1", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
+            version: fingerprint(["rules-2", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
             grain: Grain::Day,
             time: "day".to_owned(),
             interval: Grain::Day,

@@ -48,6 +48,7 @@ pub async fn reconcile(catalog: &Catalog, metrics: &[Metric]) -> Result<Vec<Find
             metrics: touched(&all, concern),
         });
     };
+    let mut known: BTreeMap<String, i64> = BTreeMap::new();
     for (kind, word, subject) in [
         ("new_defence", "defence", "coalesce(defence, '(none)')"),
         ("new_rule", "rule", "coalesce(defence, '(none)') || '/' || coalesce(rule, '(none)')"),
@@ -58,7 +59,11 @@ pub async fn reconcile(catalog: &Catalog, metrics: &[Metric]) -> Result<Vec<Find
         ),
     ] {
         for (name, at) in first(catalog, "decision_hours", subject, "hour").await? {
-            if at >= span.from_us + REGISTER_US {
+            // The first version of a new rule is the rule.
+            let parent = name.rsplit_once([' ', '/']).and_then(|(p, _)| known.get(p)).copied();
+            known.insert(name.clone(), at);
+            let told = kind == "new_rule_version" && parent == Some(at);
+            if at >= span.from_us + REGISTER_US && !told {
                 push(
                     kind,
                     name.clone(),

@@ -1,6 +1,7 @@
 //! What Fishweir found against what truly happened: pure comparison, no files, no tables.
 
 pub(crate) mod incidents;
+pub(crate) mod rules;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;

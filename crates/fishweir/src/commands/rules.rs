@@ -18,7 +18,7 @@ const WEEK: usize = 7;
 /// Independent clients held out from which on they alone are believed.
 const HELD_OUT_MIN: f64 = 20.0;
 
-type Row = Map<String, Value>;
+pub(crate) type Row = Map<String, Value>;
 
 /// One rule over a period: enforced and held-out hits together, those in shadow for themselves.
 #[derive(Debug, Serialize)]
@@ -156,6 +156,14 @@ fn tally(r: &Row) -> Tally {
     }
 }
 
+/// Returns the hits of a rule, how often they were right, and whether those held out at random say so.
+pub(crate) fn judged(rows: &[&Row]) -> (Tally, Result<Estimate, &'static str>, bool) {
+    let whole = sum(rows.iter().copied());
+    let held_out = sum(rows.iter().copied().filter(|r| text(r, "mode") == "holdout"));
+    let believed = held_out.effective() >= HELD_OUT_MIN && held_out.precision().is_ok();
+    (whole, if believed { held_out.precision() } else { whole.precision() }, believed)
+}
+
 fn sum<'a>(rows: impl Iterator<Item = &'a Row>) -> Tally {
     rows.fold(Tally::default(), |mut t, r| {
         t.add(&tally(r));
@@ -172,10 +180,7 @@ fn rule(
 ) -> Rule {
     let day = |r: &Row| r.get("us").and_then(Value::as_i64).unwrap_or(0);
     let rows: Vec<&Row> = all.iter().filter(|r| span.contains(day(r))).collect();
-    let whole = sum(rows.iter().copied());
-    let held_out = sum(rows.iter().copied().filter(|r| text(r, "mode") == "holdout"));
-    let believed = held_out.effective() >= HELD_OUT_MIN && held_out.precision().is_ok();
-    let precision = if believed { held_out.precision() } else { whole.precision() };
+    let (whole, precision, believed) = judged(&rows);
     let days = (span.to_us - span.from_us).max(DAY_US) as f64 / DAY_US as f64;
     let total = |k: &str| rows.iter().map(|r| number(r, k)).sum::<f64>();
     let last = all.iter().map(day).max().unwrap_or(span.to_us);
@@ -291,7 +296,7 @@ fn lines(r: &Rule, full: bool) -> Vec<String> {
             r.basis
         ),
         format!(
-            "  meets     {} of the attack requests on its routes",
+            "  meets     {}   of the attack requests on its routes",
             share(r.recall, r.recall_low, r.recall_high, r.recall_reason)
         ),
         format!("  members   {:.0} requests stopped, {:.0} client days", r.good_stopped, r.good_client_days),
@@ -331,7 +336,7 @@ fn lines(r: &Rule, full: bool) -> Vec<String> {
     out
 }
 
-fn text(row: &Row, key: &str) -> String {
+pub(crate) fn text(row: &Row, key: &str) -> String {
     row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 

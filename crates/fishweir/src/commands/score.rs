@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use arrow::array::AsArray as _;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use fishweir_metrics::{Buckets, DAY_US, Evaluator, Grain, Interval};
 use fishweir_sim::{CampaignTruth, HappeningTruth, Manifest};
 use serde::de::DeserializeOwned;
@@ -11,18 +14,19 @@ use serde_json::Value;
 
 use crate::cli::{Format, ScoreArgs};
 use crate::commands::report::evaluator;
+use crate::commands::rules as rule_command;
 use crate::output::{print_json, say};
 use crate::project::Project;
 use crate::score::incidents::{self, Found};
-use crate::score::{Score, values};
+use crate::score::rules::RuleWeek;
+use crate::score::{Score, rules, values};
 
 /// Kinds of labels that have a truth, and the table that will hold them.
-const LATER: [(&str, &str); 5] = [
+const LATER: [(&str, &str); 4] = [
     ("takeovers", "account_takeovers"),
     ("campaigns", "login_campaigns"),
     ("accounts", "account_labels"),
     ("devices", "device_labels"),
-    ("rules", "rule_outcomes"),
 ];
 
 pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
@@ -46,6 +50,7 @@ pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
     scores.insert("incidents", of_incidents(&evaluator, &campaigns, &happenings, sealed.to_us).await?);
     let span = Interval::new(manifest.start_us, end_us.min(sealed.to_us));
     scores.insert("metrics", of_metrics(&evaluator, &campaigns, span).await?);
+    scores.insert("rules", of_rules(project, &evaluator, &args.truth, span).await?);
     for (kind, table) in LATER {
         scores.insert(kind, Score::unknown(&format!("table `{table}` does not exist")));
     }
@@ -144,6 +149,69 @@ async fn of_metrics(evaluator: &Evaluator, campaigns: &[CampaignTruth], span: In
         })
         .collect();
     Ok(values::score(METRIC, &days))
+}
+
+// Rule, version, whether in shadow, and week since the start.
+type RuleWeekKey = (String, String, bool, i64);
+
+async fn of_rules(project: &Project, evaluator: &Evaluator, truth: &Path, span: Interval) -> Result<Score> {
+    let folder = truth.join("decisions");
+    if !evaluator.has_table("rule_outcomes") || !folder.is_dir() {
+        return Ok(Score::unknown("no rule was looked at, or the truth holds no decision"));
+    }
+    let mut rows: BTreeMap<RuleWeekKey, Vec<rule_command::Row>> = BTreeMap::new();
+    let sql = format!(
+        "SELECT *, CAST(day AS BIGINT) AS us FROM rule_outcomes WHERE day >= {} AND day < {} ORDER BY day",
+        fishweir_metrics::time_literal(span.from_us),
+        fishweir_metrics::time_literal(span.to_us)
+    );
+    for r in evaluator.rows(&sql).await? {
+        let us = r.get("us").and_then(Value::as_i64).unwrap_or(0);
+        let key = (
+            format!("{}/{}", rule_command::text(&r, "defence"), rule_command::text(&r, "rule")),
+            rule_command::text(&r, "rule_version"),
+            rule_command::text(&r, "mode") == "shadow",
+            (us - span.from_us) / (7 * DAY_US),
+        );
+        rows.entry(key).or_default().push(r);
+    }
+    let mut weeks = Vec::new();
+    for ((rule, version, shadow, week), (hits, right)) in true_weeks(project, &folder, span).await? {
+        let mine = rows.get(&(rule.clone(), version, shadow, week));
+        let estimate = mine.and_then(|all| rule_command::judged(&all.iter().collect::<Vec<_>>()).1.ok());
+        weeks.push(RuleWeek { rule, hits, right, estimate });
+    }
+    Ok(rules::score(&weeks))
+}
+
+async fn true_weeks(
+    project: &Project,
+    folder: &Path,
+    span: Interval,
+) -> Result<BTreeMap<RuleWeekKey, (f64, f64)>> {
+    let session = project.catalog()?.bare_session()?;
+    let path = format!("{}/", folder.display());
+    session.register_parquet("decided", &path, datafusion::prelude::ParquetReadOptions::default()).await?;
+    let sql = format!(
+        "SELECT defence || '/' || rule AS rule, coalesce(rule_version, '') AS version, mode = 'shadow' AS shadow, (CAST(time AS BIGINT) - {}) / {} AS week, CAST(count(*) AS DOUBLE) AS hits, CAST(count(campaign) AS DOUBLE) AS right_hits FROM decided WHERE time >= {} AND time < {} GROUP BY 1, 2, 3, 4",
+        span.from_us,
+        7 * DAY_US,
+        fishweir_metrics::time_literal(span.from_us),
+        fishweir_metrics::time_literal(span.to_us)
+    );
+    let mut out = BTreeMap::new();
+    for batch in session.sql(&sql).await?.collect().await? {
+        let text = |c: usize| cast(batch.column(c), &DataType::Utf8);
+        let (rule, version) = (text(0)?, text(1)?);
+        let (rule, version) = (rule.as_string::<i32>(), version.as_string::<i32>());
+        let (shadow, week) = (batch.column(2).as_boolean(), batch.column(3).as_primitive::<Int64Type>());
+        let number = |c: usize| batch.column(c).as_primitive::<Float64Type>();
+        for r in 0..batch.num_rows() {
+            let key = (rule.value(r).to_owned(), version.value(r).to_owned(), shadow.value(r), week.value(r));
+            out.insert(key, (number(4).value(r), number(5).value(r)));
+        }
+    }
+    Ok(out)
 }
 
 fn rate(value: Option<f64>, low: Option<f64>, high: Option<f64>, hits: usize, of: usize) -> String {
