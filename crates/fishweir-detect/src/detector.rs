@@ -149,18 +149,16 @@ impl SurgeDetector {
     /// Returns a detector for `series` series that start at the same minute.
     #[must_use]
     pub fn new(config: DetectorConfig, series: usize) -> Self {
-        let one = || Series {
-            log: Vec::new(),
-            flagged: Vec::new(),
-            profile: Vec::new(),
-            seen_from: None,
-            scale: f64::NAN,
-            scale_at: 0,
-            cusum: 0.0,
-            recent: VecDeque::new(),
-            open: None,
-        };
-        Self { config, series: (0..series).map(|_| one()).collect(), minute: 0, closed: Vec::new() }
+        Self { config, series: (0..series).map(|_| Series::new()).collect(), minute: 0, closed: Vec::new() }
+    }
+
+    /// Adds a series that has had no data so far.
+    pub fn add(&mut self) {
+        let blank = vec![f64::NAN; self.minute];
+        let mut series = Series::new();
+        (series.log, series.profile) = (blank.clone(), blank);
+        series.flagged = vec![false; self.minute];
+        self.series.push(series);
     }
 
     /// Takes the counts of the next minute, one per series in order; NaN means no data.
@@ -212,6 +210,29 @@ impl SurgeDetector {
         }
     }
 
+    /// Returns the standard score and the expectation of a count over the last sixty seconds, as if the
+    /// minute that has begun ended now; nothing is remembered. `None` below `excess_min`.
+    pub fn peek(&mut self, series: usize, count: f64) -> Option<Point> {
+        let t = self.minute;
+        let config = &self.config;
+        let s = self.series.get_mut(series)?;
+        if count < config.excess_min || s.seen_from.is_none() {
+            return None;
+        }
+        // The minute must exist while its forecast is made.
+        s.push(f64::NAN);
+        let f = s.forecast(t, config);
+        s.log.pop();
+        s.flagged.pop();
+        s.profile.pop();
+        Some(point(t, count, f))
+    }
+
+    /// Returns the surges that are open now.
+    pub fn open(&self) -> impl Iterator<Item = &Surge> {
+        self.series.iter().filter_map(|s| s.open.as_ref().map(|o| &o.surge))
+    }
+
     /// Returns all surges, closed and still open, by start.
     #[must_use]
     pub fn finish(mut self) -> Vec<Surge> {
@@ -240,6 +261,20 @@ fn point(t: usize, count: f64, f: Forecast) -> Point {
 }
 
 impl Series {
+    const fn new() -> Self {
+        Self {
+            log: Vec::new(),
+            flagged: Vec::new(),
+            profile: Vec::new(),
+            seen_from: None,
+            scale: f64::NAN,
+            scale_at: 0,
+            cusum: 0.0,
+            recent: VecDeque::new(),
+            open: None,
+        }
+    }
+
     fn push(&mut self, count: f64) {
         self.log.push(count.ln_1p());
         self.flagged.push(false);

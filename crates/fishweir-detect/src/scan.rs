@@ -52,9 +52,9 @@ const PATIENCE: f64 = 8.0;
 /// highest score of any window. Nothing opens before a day of data.
 #[must_use]
 pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
-    let mut s = Scan::new(series, config);
-    for (t, k) in counts.iter().enumerate() {
-        s.tick(t, *k);
+    let mut s = BurstScan::new(series, config.clone());
+    for k in counts {
+        s.tick(*k);
     }
     s.finish(counts.len())
 }
@@ -85,9 +85,10 @@ struct Open {
     patience: usize,
 }
 
-struct Scan<'a> {
+/// Follows one series of counts minute by minute.
+pub struct BurstScan {
     series: usize,
-    config: &'a ScanConfig,
+    config: ScanConfig,
     bins: [Bin; BINS],
     seen: usize,
     counts: Vec<f64>,
@@ -103,8 +104,10 @@ struct Scan<'a> {
     out: Vec<Surge>,
 }
 
-impl<'a> Scan<'a> {
-    fn new(series: usize, config: &'a ScanConfig) -> Self {
+impl BurstScan {
+    /// Returns a scan that has seen nothing yet.
+    #[must_use]
+    pub fn new(series: usize, config: ScanConfig) -> Self {
         Self {
             series,
             config,
@@ -124,7 +127,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn tick(&mut self, t: usize, count: f64) {
+    /// Takes the count of the next minute; NaN means no data.
+    pub fn tick(&mut self, count: f64) {
+        let t = self.counts.len();
         let known = !count.is_nan();
         let usual = self.usual(t);
         let expected = if known { (usual * self.ratio).max(0.0) } else { 0.0 };
@@ -147,6 +152,28 @@ impl<'a> Scan<'a> {
         if self.open.is_none() {
             self.learn(t, k, usual, &scores, ready);
         }
+    }
+
+    /// Returns the score of the last sixty seconds, what they brought and what was expected, as if a
+    /// minute ended now; `None` before a day of data or where a burst has just ended.
+    #[must_use]
+    pub fn peek(&self, count: f64) -> Option<(f64, f64)> {
+        let t = self.counts.len();
+        if self.seen <= DAY || t < self.blocked_until {
+            return None;
+        }
+        let expected = (self.usual(t) * self.ratio).max(0.0);
+        Some((self.z(0, count, expected), expected))
+    }
+
+    /// Returns the first and the last minute so far of an open burst.
+    #[must_use]
+    pub fn open(&self) -> Option<(usize, usize)> {
+        self.open.as_ref().map(|o| (o.start, o.end))
+    }
+
+    fn z(&self, window: usize, k: f64, mu: f64) -> f64 {
+        2.0 * ((k + 0.375).sqrt() - (mu + 0.375).sqrt()) / self.dispersion[window].sqrt()
     }
 
     // Usual requests of this minute of the day, between the centres of neighbouring bins.
@@ -176,8 +203,7 @@ impl<'a> Scan<'a> {
             let from = (t + 1).saturating_sub(WINDOWS[i]);
             let k = self.counted[t + 1] - self.counted[from];
             let mu = self.expected_sum[t + 1] - self.expected_sum[from];
-            let z = 2.0 * ((k + 0.375).sqrt() - (mu + 0.375).sqrt()) / self.dispersion[i].sqrt();
-            (z, k, mu)
+            (self.z(i, k, mu), k, mu)
         })
     }
 

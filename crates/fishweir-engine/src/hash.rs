@@ -47,7 +47,9 @@ impl ScalarUDFImpl for Hash64 {
     }
 }
 
-fn hash64(text: &str) -> i64 {
+/// Returns the first eight bytes of the BLAKE3 hash of a text, little-endian: what SQL calls `hash64`.
+#[must_use]
+pub fn hash64(text: &str) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
     i64::from_le_bytes(first)

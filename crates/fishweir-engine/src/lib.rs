@@ -13,7 +13,7 @@ mod session;
 mod sketch;
 
 pub use functions::{aggregate_functions, scalar_functions};
-pub use hash::hash_function;
+pub use hash::{hash_function, hash64};
 pub use pinned::{PinnedFile, PinnedTable, PinnedTableError, TimeFilter};
 pub use session::{Engine, EngineConfig, EngineError};
 pub use sketch::{GroupSketch, Hll, Kll, SketchError, Theta, TopK, Value};

@@ -19,6 +19,6 @@ mod tables;
 pub use chunks::{Chunk, ChunkReader, Oversize};
 pub use input::InputError;
 pub use mapping::MappingError;
-pub use run::{FileReport, FileStatus, Ingest, IngestConfig, IngestError, Progress, Summary};
+pub use run::{FileReport, FileStatus, Ingest, IngestConfig, IngestError, Lines, Parsed, Progress, Summary};
 pub use source::{Format, Header, Source, SourceError, SourceStream};
 pub use tables::{file_table, raw_table, reject_table};

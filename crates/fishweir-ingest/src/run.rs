@@ -1,6 +1,9 @@
 //! The ingest loop: identify, read on from where the lake stands, commit piece by piece.
 
+mod lines;
 mod parser;
+
+pub use lines::{Lines, Parsed};
 
 use std::collections::btree_map::Entry;
 use std::fs::File;

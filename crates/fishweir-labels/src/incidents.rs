@@ -317,7 +317,8 @@ const TIDE_MIN: f64 = 50.0;
 const ROUTE_MIX: f64 = 0.15;
 const RISE_Z: f64 = 4.0;
 
-fn evidence(
+/// What changed during a candidate, for the heuristic.
+pub(crate) fn evidence(
     look: &Look,
     c: &Candidate,
     excess: f64,
@@ -367,7 +368,8 @@ fn evidence(
     }
 }
 
-fn identity(start_us: i64, routes: &[String]) -> String {
+/// Name of an incident from its start and first route.
+pub(crate) fn identity(start_us: i64, routes: &[String]) -> String {
     let t = chrono::DateTime::from_timestamp_micros(start_us).unwrap_or_default();
     let first = routes.first().map_or("all", String::as_str);
     let slug: String =

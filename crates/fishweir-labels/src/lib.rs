@@ -8,6 +8,7 @@ mod candidates;
 mod classify;
 mod columns;
 mod incidents;
+mod live;
 mod notes;
 mod outcome;
 mod patterns;
@@ -15,13 +16,16 @@ mod raw;
 mod rules;
 mod series;
 mod strangers;
+mod warm;
 mod write;
 
 pub use advice::{Action, Advice, RuleFacts, advise};
 pub use classify::{Evidence, SurgeKind, attack_probability, kind};
 pub use incidents::DosIncidents;
+pub use live::{LiveEvent, LiveHistory, LiveHit, LiveWatch, known_key};
 pub use outcome::{Attacked, Estimate, Tally, recall};
 pub use rules::RuleOutcomes;
+pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
 pub const CLASSIFIER: &str = "dos-heuristic-2";

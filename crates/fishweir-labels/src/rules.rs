@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -16,7 +15,7 @@ use fishweir_pipeline::{
 
 use crate::columns::{Columns, spec};
 use crate::outcome::{Attacked, Tally, recall};
-use crate::series::between_sql;
+use crate::series::{between_sql, words};
 
 const OUTCOMES: &str = "rule_outcomes";
 const OVERLAPS: &str = "rule_overlaps";
@@ -112,14 +111,6 @@ async fn surges(catalog: &Catalog, day: Interval) -> Result<Vec<Surge>, Pipeline
         }
     }
     Ok(out)
-}
-
-fn words(batch: &RecordBatch, column: usize) -> Vec<String> {
-    let Ok(text) = cast(batch.column(column), &DataType::Utf8) else {
-        return vec![String::new(); batch.num_rows()];
-    };
-    let text = text.as_string::<i32>();
-    (0..text.len()).map(|r| if text.is_valid(r) { text.value(r).to_owned() } else { String::new() }).collect()
 }
 
 fn number(batch: &RecordBatch, column: usize, row: usize) -> f64 {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
 use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError, time_literal};
 
 const ROUTES_MAX: usize = 60;
@@ -18,6 +19,15 @@ pub(crate) struct Minutes {
 
 pub(crate) fn between_sql(column: &str, span: Interval) -> String {
     format!("{column} >= {} AND {column} < {}", time_literal(span.from_us), time_literal(span.to_us))
+}
+
+/// Returns a column as text; null is empty.
+pub(crate) fn words(batch: &RecordBatch, column: usize) -> Vec<String> {
+    let Ok(text) = cast(batch.column(column), &DataType::Utf8) else {
+        return vec![String::new(); batch.num_rows()];
+    };
+    let text = text.as_string::<i32>();
+    (0..text.len()).map(|r| if text.is_valid(r) { text.value(r).to_owned() } else { String::new() }).collect()
 }
 
 /// Returns the series of a span, for the routes that ever reach `busy` requests a minute inside

@@ -129,6 +129,12 @@ fn mark(dimension: &str, value: &str) -> Mark {
 }
 
 impl Strangers {
+    /// Returns the requests a minute of what a mark counts; `None` where it is not followed.
+    pub(crate) fn series(&self, mark: &Mark) -> Option<&[f64]> {
+        let i = self.marks.iter().position(|m| m == mark)?;
+        self.counts.get(i).map(Vec::as_slice)
+    }
+
     /// Returns the bursts over all series that show them, by start: routes with the largest share of the
     /// excess first.
     pub(crate) fn bursts(&self) -> Vec<Candidate> {

@@ -71,6 +71,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir compare dos_attack_requests --period 2026-10 --with 2026-09\n  fishweir compare requests --period 2026-W42 --with 2026-W41 --by route"
     )]
     Compare(CompareArgs),
+    /// Watch a stream of requests on standard input and say within seconds what opens and closes
+    #[command(
+        after_help = "Examples:\n  fishweir simulate --scenario s3 --live 60 | fishweir live\n  tail -F access.ndjson | fishweir live --format json | jq 'select(.kind == \"attack\")'\n  tail -F /var/log/nginx/access.log | fishweir live --source access-log\n  fishweir live --review\n\nSealed minutes, if there are any, tell what is usual and who is known. Nothing of the stream is stored, only\nwhat was said (table `live_incidents`); --review says what the sealed minutes later made of it."
+    )]
+    Live(LiveArgs),
     /// Ask whether a metric really rose after an event
     #[command(
         after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n  fishweir impact requests --by route --of /login --event 2026-10-12\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
@@ -151,6 +156,22 @@ pub(crate) struct IngestArgs {
     #[arg(long)]
     pub(crate) as_new: bool,
     /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LiveArgs {
+    /// Source that says how lines are read
+    #[arg(long, default_value = "fishweir")]
+    pub(crate) source: String,
+    /// Do not keep what was said
+    #[arg(long)]
+    pub(crate) no_store: bool,
+    /// Say what the sealed minutes made of what was opened live
+    #[arg(long)]
+    pub(crate) review: bool,
+    /// Output; json prints one object per line
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

@@ -7,6 +7,7 @@ mod impact;
 mod incidents;
 mod ingest;
 mod init;
+mod live;
 mod metric;
 mod note;
 mod report;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
         Command::Rules(args) => rules::run(&open()?, &args).await,
+        Command::Live(args) => live::run(&open()?, &args, cli.quiet).await,
         Command::Compare(args) => compare::run(&open()?, &args).await,
         Command::Impact(args) => impact::run(&open()?, &args).await,
         Command::Note(command) => note::run(&open()?, &command, cli.quiet).await,

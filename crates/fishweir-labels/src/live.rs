@@ -1,0 +1,657 @@
+//! Incidents while they happen: the same detectors and the same heuristic as on sealed minutes, fed
+//! second by second in bounded memory.
+//!
+//! Between two minutes the last sixty seconds are held against the forecast of the minute that has
+//! begun; whatever opens that way must be confirmed by the minutes themselves, or it is withdrawn.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use fishweir_detect::{BurstScan, DetectorConfig, ScanConfig, SurgeDetector};
+use fishweir_pipeline::{DAY_US, HOUR_US, Interval, MINUTE_US};
+use serde::Serialize;
+
+use crate::candidates::Candidate;
+use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
+use crate::incidents::{evidence, identity};
+use crate::notes::{self, Note};
+use crate::raw::{ClientSums, Look, RouteSums};
+
+/// One request, as far as the live path looks at it.
+#[derive(Clone, Debug)]
+pub struct LiveHit<'a> {
+    /// Time of the request.
+    pub time_us: i64,
+    /// Route.
+    pub route: &'a str,
+    /// Hash of device or address.
+    pub client: i64,
+    /// Number of the network, -1 when unknown.
+    pub network: i64,
+    /// Hash of the session.
+    pub session: Option<i64>,
+    /// Whether an account is signed in.
+    pub with_account: bool,
+    /// Whether a licence was granted.
+    pub licensed: bool,
+    /// Whether the service failed it.
+    pub failed: bool,
+    /// Whether a defence stopped it.
+    pub stopped: bool,
+}
+
+/// What is known when the live path starts: sealed minutes, clients, notes.
+#[derive(Debug, Default)]
+pub struct LiveHistory {
+    /// First minute of the counts.
+    pub from_us: i64,
+    /// Route of each series; the first is all of them.
+    pub routes: Vec<Option<String>>,
+    /// Requests a minute, per series; NaN is no data.
+    pub counts: Vec<Vec<f64>>,
+    /// Requests of strangers a minute, per series; `None` where they are not told apart.
+    pub strangers: Option<Vec<Vec<f64>>>,
+    /// Clients seen on earlier days, see [`known_key`].
+    pub known: HashSet<u64>,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Returns the key of a client on a network.
+#[must_use]
+pub fn known_key(client: i64, network: i64) -> u64 {
+    (client.cast_unsigned() ^ network.cast_unsigned().rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// What the live path says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiveEvent {
+    /// `open`, `update`, `close`; `withdrawn` when the minutes did not confirm what seconds showed.
+    pub event: &'static str,
+    /// Name of the incident; the sealed path uses the same where start and route agree.
+    pub incident_id: String,
+    /// Time of the stream at which this is said, microseconds.
+    pub time_us: i64,
+    /// First minute of the surge.
+    pub start_us: i64,
+    /// End of its last unusual minute so far.
+    pub end_us: i64,
+    /// What it is held to be.
+    pub kind: &'static str,
+    /// Probability of an attack.
+    pub p_attack: Option<f64>,
+    /// Detectors that see it.
+    pub found_by: String,
+    /// Routes, the most affected first.
+    pub routes: Vec<String>,
+    /// Requests on them since the start.
+    pub requests: f64,
+    /// Requests above expectation.
+    pub excess_requests: f64,
+    /// Share of the requests above expectation that were stopped.
+    pub stopped_share: Option<f64>,
+    /// Clients nobody had seen before.
+    pub stranger_clients: Option<f64>,
+}
+
+const ROUTES_MAX: usize = 60;
+const RING_S: usize = 60;
+/// Score beyond the usual threshold that seconds need: they are looked at sixty times as often.
+const EARLY_MARGIN: f64 = 1.0;
+const CONFIRM_US: i64 = 3 * MINUTE_US;
+const UPDATE_S: i64 = 30;
+/// Rows that come this late still count in their own second.
+const LATE_S: i64 = 2;
+const PAST_MIN: usize = 240;
+const BEFORE_MIN: usize = 60;
+const GAP_MIN: usize = 3;
+const CLIENTS_MAX: usize = 200_000;
+const SESSIONS_MAX: usize = 2_000_000;
+const SESSIONS_US: i64 = 4 * HOUR_US;
+const CALM_MIN: i64 = 5;
+const KEEP_MIN: usize = 29 * 1_440;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    n: f64,
+    odd: f64,
+    failed: f64,
+}
+
+/// A minute, per series and in total.
+#[derive(Clone, Debug, Default)]
+struct Minute {
+    series: Vec<Count>,
+    with_account: f64,
+    stopped: f64,
+    clients: HashSet<i64>,
+    distinct: f64,
+}
+
+struct Open {
+    id: String,
+    start_us: i64,
+    end_us: i64,
+    opened_us: i64,
+    said_us: i64,
+    confirmed: bool,
+    kind: SurgeKind,
+    routes: Vec<String>,
+    found_by: (bool, bool),
+    strangers: HashMap<i64, u32>,
+}
+
+/// Follows a stream of requests; see the module.
+pub struct LiveWatch {
+    config: DetectorConfig,
+    scan: ScanConfig,
+    from_us: i64,
+    routes: Vec<Option<String>>,
+    index: HashMap<String, usize>,
+    counts: Vec<VecDeque<f64>>,
+    odd_counts: Vec<VecDeque<f64>>,
+    detector: SurgeDetector,
+    scans: Option<Vec<BurstScan>>,
+    ticked: usize,
+    known: HashSet<u64>,
+    notes: Vec<Note>,
+    sessions: [HashSet<i64>; 2],
+    sessions_from_us: i64,
+    second: Option<i64>,
+    ring: VecDeque<Vec<Count>>,
+    newest: Vec<Vec<Count>>,
+    minute: Minute,
+    past: VecDeque<Minute>,
+    open: Option<Open>,
+    /// Rows that came too late for their second; they count in the present one.
+    pub late_rows: u64,
+}
+
+impl LiveWatch {
+    /// Returns a watch that continues a history.
+    #[must_use]
+    pub fn new(config: DetectorConfig, scan: ScanConfig, history: LiveHistory) -> Self {
+        let mut routes = history.routes;
+        if routes.is_empty() {
+            routes.push(None);
+        }
+        let index = routes.iter().enumerate().filter_map(|(i, r)| Some((r.clone()?, i))).collect();
+        let queue = |all: Vec<Vec<f64>>| -> Vec<VecDeque<f64>> {
+            let mut all: Vec<VecDeque<f64>> = all.into_iter().map(VecDeque::from).collect();
+            all.resize_with(routes.len(), VecDeque::new);
+            all
+        };
+        let told = history.strangers.is_some();
+        let mut out = Self {
+            detector: SurgeDetector::new(config.clone(), 0),
+            counts: queue(history.counts),
+            odd_counts: queue(history.strangers.unwrap_or_default()),
+            scans: told.then(Vec::new),
+            config,
+            scan,
+            from_us: history.from_us,
+            index,
+            routes,
+            ticked: 0,
+            known: history.known,
+            notes: history.notes,
+            sessions: [HashSet::new(), HashSet::new()],
+            sessions_from_us: 0,
+            second: None,
+            ring: VecDeque::new(),
+            newest: Vec::new(),
+            minute: Minute::default(),
+            past: VecDeque::new(),
+            open: None,
+            late_rows: 0,
+        };
+        out.replay();
+        out
+    }
+
+    /// Replaces the clients that count as known: another day has begun.
+    pub fn set_known(&mut self, known: HashSet<u64>) {
+        self.known = known;
+    }
+
+    // The detectors over the minutes that are kept: at the start, and once a day so that they forget.
+    fn replay(&mut self) {
+        let length = self.counts.iter().map(VecDeque::len).max().unwrap_or(0);
+        let drop = length.saturating_sub(KEEP_MIN);
+        for queue in self.counts.iter_mut().chain(&mut self.odd_counts) {
+            let short = length - queue.len();
+            queue.extend(std::iter::repeat_n(f64::NAN, short));
+            queue.drain(..drop);
+        }
+        self.from_us += i64::try_from(drop).unwrap_or(0) * MINUTE_US;
+        self.detector = SurgeDetector::new(self.config.clone(), self.routes.len());
+        if let Some(scans) = &mut self.scans {
+            *scans = (0..self.routes.len()).map(|i| BurstScan::new(i, self.scan.clone())).collect();
+        }
+        self.ticked = 0;
+        for t in 0..length - drop {
+            let at = |all: &[VecDeque<f64>]| -> Vec<f64> { all.iter().map(|q| q[t]).collect() };
+            let (row, odd) = (at(&self.counts), at(&self.odd_counts));
+            self.tick(&row, &odd);
+        }
+    }
+
+    fn tick(&mut self, row: &[f64], odd: &[f64]) {
+        self.detector.tick(row);
+        for (scan, k) in self.scans.iter_mut().flatten().zip(odd) {
+            scan.tick(*k);
+        }
+        self.ticked += 1;
+    }
+
+    fn ticked_us(&self) -> i64 {
+        self.from_us + i64::try_from(self.ticked).unwrap_or(0) * MINUTE_US
+    }
+
+    /// Takes a request and returns what there is to say.
+    pub fn push(&mut self, hit: &LiveHit<'_>) -> Vec<LiveEvent> {
+        let s = hit.time_us.div_euclid(1_000_000);
+        let mut out = Vec::new();
+        let now = *self.second.get_or_insert(s);
+        if self.ring.is_empty() && self.ticked == 0 {
+            self.from_us = hit.time_us - hit.time_us.rem_euclid(MINUTE_US);
+        }
+        if s > now + LATE_S {
+            self.advance(s - LATE_S, &mut out);
+        } else if s < now {
+            self.late_rows += 1;
+        }
+        self.count(hit);
+        out
+    }
+
+    /// Returns what there is to say when the stream has come to a time without a request.
+    pub fn advance_to(&mut self, time_us: i64) -> Vec<LiveEvent> {
+        let mut out = Vec::new();
+        if self.second.is_some() {
+            self.advance(time_us.div_euclid(1_000_000) - LATE_S, &mut out);
+        }
+        out
+    }
+
+    /// Closes what is open: the stream has ended.
+    pub fn finish(&mut self) -> Vec<LiveEvent> {
+        let now_us = self.second.unwrap_or(0) * 1_000_000;
+        self.close(now_us).into_iter().collect()
+    }
+
+    fn count(&mut self, hit: &LiveHit<'_>) {
+        let series = self.series_of(hit.route);
+        let odd = self.scans.is_some() && self.is_strange(hit);
+        let (n, now) = (self.routes.len(), self.second.unwrap_or(0));
+        let ahead = usize::try_from(hit.time_us.div_euclid(1_000_000) - now).unwrap_or(0);
+        while self.newest.len() <= ahead {
+            self.newest.push(vec![Count::default(); n]);
+        }
+        self.minute.series.resize_with(n, Count::default);
+        let slots = [Some(0), series];
+        for i in slots.into_iter().flatten() {
+            for all in [&mut self.newest[ahead], &mut self.minute.series] {
+                if all.len() <= i {
+                    all.resize_with(n, Count::default);
+                }
+                all[i].n += 1.0;
+                all[i].odd += f64::from(u8::from(odd));
+                all[i].failed += f64::from(u8::from(hit.failed));
+            }
+        }
+        self.minute.with_account += f64::from(u8::from(hit.with_account));
+        self.minute.stopped += f64::from(u8::from(hit.stopped));
+        if self.minute.clients.len() < CLIENTS_MAX {
+            self.minute.clients.insert(hit.client);
+        }
+        if let Some(open) = self.open.as_mut().filter(|_| odd)
+            && (open.strangers.len() < CLIENTS_MAX || open.strangers.contains_key(&hit.client))
+        {
+            *open.strangers.entry(hit.client).or_default() += 1;
+        }
+    }
+
+    fn series_of(&mut self, route: &str) -> Option<usize> {
+        if let Some(i) = self.index.get(route) {
+            return Some(*i);
+        }
+        if self.routes.len() > ROUTES_MAX {
+            return None;
+        }
+        let i = self.routes.len();
+        self.routes.push(Some(route.to_owned()));
+        self.index.insert(route.to_owned(), i);
+        self.counts.push(VecDeque::from(vec![f64::NAN; self.ticked]));
+        self.odd_counts.push(VecDeque::from(vec![f64::NAN; self.ticked]));
+        self.detector.add();
+        if let Some(scans) = &mut self.scans {
+            let mut scan = BurstScan::new(i, self.scan.clone());
+            (0..self.ticked).for_each(|_| scan.tick(f64::NAN));
+            scans.push(scan);
+        }
+        Some(i)
+    }
+
+    // The definition of `stranger_minutes`: not seen from this network on earlier days, and no licence
+    // in the session during the last hours.
+    fn is_strange(&mut self, hit: &LiveHit<'_>) -> bool {
+        if hit.time_us - self.sessions_from_us > SESSIONS_US {
+            self.sessions_from_us = hit.time_us;
+            self.sessions.swap(0, 1);
+            self.sessions[0].clear();
+        }
+        if let Some(session) = hit.session {
+            if hit.licensed && self.sessions[0].len() < SESSIONS_MAX {
+                self.sessions[0].insert(session);
+            }
+            if self.sessions.iter().any(|s| s.contains(&session)) {
+                return false;
+            }
+        }
+        !self.known.contains(&known_key(hit.client, hit.network))
+    }
+
+    // Ends every second before `to`.
+    fn advance(&mut self, to: i64, out: &mut Vec<LiveEvent>) {
+        while let Some(now) = self.second.filter(|s| *s < to) {
+            // WHY: a long silence has no seconds worth looking at; its minutes are no data.
+            if to - now > 600 && self.newest.is_empty() {
+                let skip = (to - now) / 60 * 60;
+                self.skip(now + skip, out);
+                continue;
+            }
+            let ended = if self.newest.is_empty() { Vec::new() } else { self.newest.remove(0) };
+            self.ring.push_back(ended);
+            if self.ring.len() > RING_S {
+                self.ring.pop_front();
+            }
+            self.second = Some(now + 1);
+            if (now + 1) % 60 == 0 {
+                self.end_minute((now + 1) * 1_000_000, out);
+            } else {
+                self.look(now + 1, out);
+            }
+        }
+    }
+
+    fn skip(&mut self, to: i64, out: &mut Vec<LiveEvent>) {
+        out.extend(self.close(self.second.unwrap_or(to) * 1_000_000));
+        self.ring.clear();
+        self.minute = Minute::default();
+        self.past.clear();
+        self.second = Some(to);
+        self.fill_to(to * 1_000_000);
+    }
+
+    // Minutes without data up to a time.
+    fn fill_to(&mut self, to_us: i64) {
+        let end = to_us - to_us.rem_euclid(MINUTE_US);
+        let blank = vec![f64::NAN; self.routes.len()];
+        let mut missing = (end - self.ticked_us()) / MINUTE_US;
+        if missing > i64::try_from(KEEP_MIN).unwrap_or(i64::MAX) {
+            // Nothing that is kept would be left.
+            self.counts.iter_mut().chain(&mut self.odd_counts).for_each(VecDeque::clear);
+            self.from_us = end;
+            self.replay();
+            return;
+        }
+        while missing > 0 {
+            self.counts.iter_mut().chain(&mut self.odd_counts).for_each(|q| q.push_back(f64::NAN));
+            self.tick(&blank, &blank);
+            missing -= 1;
+        }
+    }
+
+    fn end_minute(&mut self, end_us: i64, out: &mut Vec<LiveEvent>) {
+        self.fill_to(end_us - MINUTE_US);
+        let n = self.routes.len();
+        let mut minute = std::mem::take(&mut self.minute);
+        minute.series.resize_with(n, Count::default);
+        #[expect(clippy::cast_precision_loss, reason = "clients of a minute")]
+        let distinct = minute.clients.len() as f64;
+        (minute.distinct, minute.clients) = (distinct, HashSet::new());
+        // The first minute may have begun before we listened.
+        let whole =
+            self.ticked_us() == end_us - MINUTE_US && (self.ring.len() >= RING_S || !self.past.is_empty());
+        let value = |v: f64| if whole { v } else { f64::NAN };
+        let row: Vec<f64> = minute.series.iter().map(|c| value(c.n)).collect();
+        let odd: Vec<f64> = minute.series.iter().map(|c| value(c.odd)).collect();
+        for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
+            all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
+        }
+        self.tick(&row, &odd);
+        self.past.push_back(minute);
+        if self.past.len() > PAST_MIN {
+            self.past.pop_front();
+        }
+        self.settle(end_us, out);
+        if end_us % DAY_US == 0 {
+            self.replay();
+        }
+    }
+
+    // Seconds: what the last sixty say against the minute that has begun.
+    fn look(&mut self, second: i64, out: &mut Vec<LiveEvent>) {
+        let now_us = second * 1_000_000;
+        if let Some(open) = &self.open {
+            if second * 1_000_000 - open.said_us >= UPDATE_S * 1_000_000 {
+                out.extend(self.say("update", now_us));
+            }
+            return;
+        }
+        if self.ring.len() < RING_S.min(15) || self.ticked == 0 {
+            return;
+        }
+        let mut last = vec![Count::default(); self.routes.len()];
+        for s in &self.ring {
+            for (sum, c) in last.iter_mut().zip(s) {
+                sum.n += c.n;
+                sum.odd += c.odd;
+            }
+        }
+        let mut found = (false, false);
+        let mut routes: Vec<(f64, String)> = Vec::new();
+        for (i, c) in last.iter().enumerate() {
+            let volume = self.detector.peek(i, c.n).filter(|p| {
+                p.z >= self.config.open_z + EARLY_MARGIN && p.observed - p.expected >= self.config.excess_min
+            });
+            let odd = self.scans.as_ref().and_then(|s| s.get(i)?.peek(c.odd)).filter(|(z, expected)| {
+                *z >= self.scan.open_z + EARLY_MARGIN && c.odd - expected >= self.scan.excess_min
+            });
+            found = (found.0 || volume.is_some(), found.1 || odd.is_some());
+            if let Some(name) = self.routes[i].clone().filter(|_| volume.is_some() || odd.is_some()) {
+                let size = odd.map_or_else(|| volume.map_or(0.0, |p| p.excess()), |o| c.odd - o.1);
+                routes.push((size, name));
+            }
+        }
+        if found == (false, false) {
+            return;
+        }
+        routes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let start_us = now_us - now_us.rem_euclid(MINUTE_US);
+        self.begin(start_us, now_us, found, routes.into_iter().map(|r| r.1).collect(), false);
+        out.extend(self.say("open", now_us));
+    }
+
+    fn begin(
+        &mut self,
+        start_us: i64,
+        now_us: i64,
+        found_by: (bool, bool),
+        routes: Vec<String>,
+        confirmed: bool,
+    ) {
+        self.open = Some(Open {
+            id: identity(start_us, &routes),
+            start_us,
+            end_us: now_us,
+            opened_us: now_us,
+            said_us: 0,
+            confirmed,
+            kind: SurgeKind::Unknown,
+            routes,
+            found_by,
+            strangers: HashMap::new(),
+        });
+    }
+
+    // Minutes: what the detectors hold open now.
+    fn settle(&mut self, end_us: i64, out: &mut Vec<LiveEvent>) {
+        let at = |m: usize| self.from_us + i64::try_from(m).unwrap_or(0) * MINUTE_US;
+        let mut start = i64::MAX;
+        let mut last = i64::MIN;
+        let mut found = (false, false);
+        let mut routes: Vec<String> = Vec::new();
+        for s in self.detector.open() {
+            (start, last, found.0) = (start.min(at(s.start)), last.max(at(s.end + 1)), true);
+            routes.extend(self.routes.get(s.series).cloned().flatten());
+        }
+        for (i, scan) in self.scans.iter().flatten().enumerate() {
+            let Some((from, to)) = scan.open() else { continue };
+            (start, last, found.1) = (start.min(at(from)), last.max(at(to + 1)), true);
+            routes.extend(self.routes.get(i).cloned().flatten());
+        }
+        let any = found.0 || found.1;
+        match &mut self.open {
+            None if any && end_us - last <= CALM_MIN * MINUTE_US => {
+                self.begin(start, end_us, found, routes, true);
+                out.extend(self.say("open", end_us));
+            }
+            None => {}
+            Some(open) if any => {
+                open.confirmed = true;
+                open.start_us = open.start_us.min(start.max(open.opened_us - CONFIRM_US));
+                open.end_us = last;
+                open.found_by = (open.found_by.0 || found.0, open.found_by.1 || found.1);
+                for r in routes {
+                    if !open.routes.contains(&r) {
+                        open.routes.push(r);
+                    }
+                }
+                out.extend(self.say("update", end_us));
+            }
+            Some(open) if open.confirmed || end_us - open.opened_us >= CONFIRM_US => {
+                out.extend(self.close(end_us));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn close(&mut self, now_us: i64) -> Option<LiveEvent> {
+        let open = self.open.as_mut()?;
+        if !open.confirmed {
+            open.end_us = open.opened_us;
+        }
+        let word = if open.confirmed { "close" } else { "withdrawn" };
+        let event = self.say(word, now_us);
+        self.open = None;
+        event
+    }
+
+    fn say(&mut self, event: &'static str, now_us: i64) -> Option<LiveEvent> {
+        let (e, excess, requests) = self.evidence(now_us)?;
+        let told = self.scans.is_some();
+        let open = self.open.as_mut()?;
+        let p = attack_probability(&e);
+        let kind = kind(&e, p);
+        let changed = kind != open.kind;
+        if event == "update" && !changed && now_us - open.said_us < UPDATE_S * 1_000_000 {
+            return None;
+        }
+        (open.kind, open.said_us) = (kind, now_us);
+        let by = [(open.found_by.1, "strangers"), (open.found_by.0, "volume")];
+        Some(LiveEvent {
+            event,
+            incident_id: open.id.clone(),
+            time_us: now_us,
+            start_us: open.start_us,
+            end_us: open.end_us,
+            kind: kind.name(),
+            p_attack: p,
+            found_by: by.into_iter().filter(|b| b.0).map(|b| b.1).collect::<Vec<_>>().join(" "),
+            routes: open.routes.clone(),
+            requests,
+            excess_requests: excess,
+            stopped_share: e.stopped_share,
+            #[expect(clippy::cast_precision_loss, reason = "clients")]
+            stranger_clients: told.then_some(open.strangers.len() as f64),
+        })
+    }
+
+    // The evidence of the open surge, requests above expectation and requests, by the same functions as
+    // on the sealed path.
+    fn evidence(&self, now_us: i64) -> Option<(Evidence, f64, f64)> {
+        let open = self.open.as_ref()?;
+        let since = usize::try_from((now_us - open.start_us) / MINUTE_US).unwrap_or(0).min(self.past.len());
+        let split = self.past.len() - since;
+        let before: Vec<&Minute> =
+            self.past.iter().take(split.saturating_sub(GAP_MIN)).rev().take(BEFORE_MIN).collect();
+        let during: Vec<&Minute> = self.past.iter().skip(split).chain([&self.minute]).collect();
+        #[expect(clippy::cast_precision_loss, reason = "seconds and minutes")]
+        let length = (now_us - open.start_us).max(1_000_000) as f64 / MINUTE_US as f64;
+        #[expect(clippy::cast_precision_loss, reason = "minutes")]
+        let scale = if before.is_empty() { 0.0 } else { length / before.len() as f64 };
+        let sum = |all: &[&Minute], f: &dyn Fn(&Minute) -> f64| -> f64 { all.iter().map(|m| f(m)).sum() };
+        let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
+        let routes: Vec<RouteSums> = self
+            .routes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, name)| {
+                Some(RouteSums {
+                    route: name.clone()?,
+                    n: sum(&during, &|m| of(m, i).n),
+                    n0: sum(&before, &|m| of(m, i).n),
+                    odd: sum(&during, &|m| of(m, i).odd),
+                    odd0: sum(&before, &|m| of(m, i).odd),
+                    failed: sum(&during, &|m| of(m, i).failed),
+                    failed0: sum(&before, &|m| of(m, i).failed),
+                    ..RouteSums::default()
+                })
+            })
+            .collect();
+        let total = |all: &[&Minute], f: fn(Count) -> f64| sum(all, &|m| f(of(m, 0)));
+        let (n, n0) = (total(&during, |c| c.n), total(&before, |c| c.n));
+        let (odd, odd0) = (total(&during, |c| c.odd), total(&before, |c| c.odd));
+        let accounts = |all: &[&Minute]| sum(all, &|m| m.with_account);
+        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.len() as f64 };
+        let extra = (n - n0 * scale).max(0.0);
+        let odd_extra = (odd - odd0 * scale).max(0.0);
+        let look = Look {
+            scale,
+            odd: ClientSums {
+                requests: odd,
+                clients: open.strangers.len() as f64,
+                busiest: open.strangers.values().copied().max().map_or(0.0, f64::from),
+                ..ClientSums::default()
+            },
+            odd_before: ClientSums { requests: odd0, ..ClientSums::default() },
+            all: [n, accounts(&during), n0, accounts(&before)],
+            clients: [sum(&during, &distinct), sum(&before, &distinct)],
+            routes,
+            ..Look::default()
+        };
+        let by_strangers = open.found_by.1;
+        let share =
+            if by_strangers { Some(1.0) } else { (extra > 0.0).then(|| (odd_extra / extra).min(1.0)) };
+        let excess = if by_strangers && !open.found_by.0 { odd_extra } else { extra.max(odd_extra) };
+        let c = Candidate {
+            start: 0,
+            end: 0,
+            noticed: 0,
+            open: true,
+            peak_z: 0.0,
+            history_weeks: 0.0,
+            routes: open.routes.clone(),
+            points: BTreeMap::new(),
+            excess: by_strangers.then_some((odd_extra, 0.0, odd_extra)),
+            stranger_share: share.filter(|_| self.scans.is_some()),
+            found_by: Vec::new(),
+        };
+        let calm = sum(&before, &|m| m.stopped) * scale;
+        let stopped = (sum(&during, &|m| m.stopped) - calm).max(0.0);
+        let stopped_share = (stopped > 0.0 && excess > 0.0).then(|| (stopped / excess).min(1.0));
+        let noted = notes::kinds(&self.notes, Interval::new(open.start_us, now_us));
+        let e = evidence(&look, &c, excess, stopped_share, noted, &open.routes);
+        Some((e, excess, n))
+    }
+}
