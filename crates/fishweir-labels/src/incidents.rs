@@ -280,8 +280,8 @@ fn excess(rows: &[IncidentMinute]) -> (f64, f64, f64) {
     (sum, (sum - half).max(0.0), sum + half)
 }
 
-// Routes that hold at least a tenth of the strangers' excess.
-fn top_routes(look: &Look) -> Vec<String> {
+/// Returns the routes that hold at least a tenth of the strangers' excess, the largest first.
+pub(crate) fn top_routes(look: &Look) -> Vec<String> {
     let extra = |r: &raw::RouteSums| (r.odd - r.odd0 * look.scale).max(0.0);
     let sum: f64 = look.routes.iter().map(extra).sum();
     let mut routes: Vec<(&str, f64)> = look

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::candidates::Candidate;
 use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
-use crate::incidents::{evidence, identity};
+use crate::incidents::{evidence, identity, top_routes};
 use crate::notes::{self, Note};
 use crate::raw::{ClientSums, Look, RouteSums};
 
@@ -432,10 +432,8 @@ impl LiveWatch {
     // Seconds: what the last sixty say against the minute that has begun.
     fn look(&mut self, second: i64, out: &mut Vec<LiveEvent>) {
         let now_us = second * 1_000_000;
-        if let Some(open) = &self.open {
-            if second * 1_000_000 - open.said_us >= UPDATE_S * 1_000_000 {
-                out.extend(self.say("update", now_us));
-            }
+        if self.open.is_some() {
+            out.extend(self.say("update", now_us));
             return;
         }
         if self.ring.len() < RING_S.min(15) || self.ticked == 0 {
@@ -481,7 +479,7 @@ impl LiveWatch {
         confirmed: bool,
     ) {
         self.open = Some(Open {
-            id: identity(start_us, &routes),
+            id: String::new(),
             start_us,
             end_us: now_us,
             opened_us: now_us,
@@ -548,9 +546,15 @@ impl LiveWatch {
     }
 
     fn say(&mut self, event: &'static str, now_us: i64) -> Option<LiveEvent> {
-        let (e, excess, requests) = self.evidence(now_us)?;
+        let Judged { evidence: e, excess, requests, top } = self.judge(now_us)?;
         let told = self.scans.is_some();
         let open = self.open.as_mut()?;
+        if open.routes.is_empty() {
+            open.routes = top;
+        }
+        if event == "open" {
+            open.id = identity(open.start_us, &open.routes);
+        }
         let p = attack_probability(&e);
         let kind = kind(&e, p);
         let changed = kind != open.kind;
@@ -577,64 +581,19 @@ impl LiveWatch {
         })
     }
 
-    // The evidence of the open surge, requests above expectation and requests, by the same functions as
-    // on the sealed path.
-    fn evidence(&self, now_us: i64) -> Option<(Evidence, f64, f64)> {
+    // The open surge by the same functions as on the sealed path.
+    fn judge(&self, now_us: i64) -> Option<Judged> {
         let open = self.open.as_ref()?;
-        let since = usize::try_from((now_us - open.start_us) / MINUTE_US).unwrap_or(0).min(self.past.len());
-        let split = self.past.len() - since;
-        let before: Vec<&Minute> =
-            self.past.iter().take(split.saturating_sub(GAP_MIN)).rev().take(BEFORE_MIN).collect();
-        let during: Vec<&Minute> = self.past.iter().skip(split).chain([&self.minute]).collect();
-        #[expect(clippy::cast_precision_loss, reason = "seconds and minutes")]
-        let length = (now_us - open.start_us).max(1_000_000) as f64 / MINUTE_US as f64;
-        #[expect(clippy::cast_precision_loss, reason = "minutes")]
-        let scale = if before.is_empty() { 0.0 } else { length / before.len() as f64 };
-        let sum = |all: &[&Minute], f: &dyn Fn(&Minute) -> f64| -> f64 { all.iter().map(|m| f(m)).sum() };
-        let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
-        let routes: Vec<RouteSums> = self
-            .routes
-            .iter()
-            .enumerate()
-            .filter_map(|(i, name)| {
-                Some(RouteSums {
-                    route: name.clone()?,
-                    n: sum(&during, &|m| of(m, i).n),
-                    n0: sum(&before, &|m| of(m, i).n),
-                    odd: sum(&during, &|m| of(m, i).odd),
-                    odd0: sum(&before, &|m| of(m, i).odd),
-                    failed: sum(&during, &|m| of(m, i).failed),
-                    failed0: sum(&before, &|m| of(m, i).failed),
-                    ..RouteSums::default()
-                })
-            })
-            .collect();
-        let total = |all: &[&Minute], f: fn(Count) -> f64| sum(all, &|m| f(of(m, 0)));
-        let (n, n0) = (total(&during, |c| c.n), total(&before, |c| c.n));
-        let (odd, odd0) = (total(&during, |c| c.odd), total(&before, |c| c.odd));
-        let accounts = |all: &[&Minute]| sum(all, &|m| m.with_account);
-        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.len() as f64 };
-        let extra = (n - n0 * scale).max(0.0);
-        let odd_extra = (odd - odd0 * scale).max(0.0);
-        let look = Look {
-            scale,
-            odd: ClientSums {
-                requests: odd,
-                clients: open.strangers.len() as f64,
-                busiest: open.strangers.values().copied().max().map_or(0.0, f64::from),
-                ..ClientSums::default()
-            },
-            odd_before: ClientSums { requests: odd0, ..ClientSums::default() },
-            all: [n, accounts(&during), n0, accounts(&before)],
-            clients: [sum(&during, &distinct), sum(&before, &distinct)],
-            routes,
-            ..Look::default()
-        };
+        let w = self.windows(open, now_us);
+        let look = self.look_at(open, &w);
+        let [n, _, n0, _] = look.all;
+        let extra = (n - n0 * w.scale).max(0.0);
+        let odd_extra = (look.odd.requests - look.odd_before.requests * w.scale).max(0.0);
         let by_strangers = open.found_by.1;
         let share =
             if by_strangers { Some(1.0) } else { (extra > 0.0).then(|| (odd_extra / extra).min(1.0)) };
         let excess = if by_strangers && !open.found_by.0 { odd_extra } else { extra.max(odd_extra) };
-        let c = Candidate {
+        let candidate = Candidate {
             start: 0,
             end: 0,
             noticed: 0,
@@ -647,11 +606,73 @@ impl LiveWatch {
             stranger_share: share.filter(|_| self.scans.is_some()),
             found_by: Vec::new(),
         };
-        let calm = sum(&before, &|m| m.stopped) * scale;
-        let stopped = (sum(&during, &|m| m.stopped) - calm).max(0.0);
+        let calm = sum(&w.before, |m| m.stopped) * w.scale;
+        let stopped = (sum(&w.during, |m| m.stopped) - calm).max(0.0);
         let stopped_share = (stopped > 0.0 && excess > 0.0).then(|| (stopped / excess).min(1.0));
         let noted = notes::kinds(&self.notes, Interval::new(open.start_us, now_us));
-        let e = evidence(&look, &c, excess, stopped_share, noted, &open.routes);
-        Some((e, excess, n))
+        let evidence = evidence(&look, &candidate, excess, stopped_share, noted, &open.routes);
+        Some(Judged { evidence, excess, requests: n, top: top_routes(&look) })
     }
+
+    // The minutes of the surge, and up to an hour before it.
+    #[expect(clippy::cast_precision_loss, reason = "seconds and minutes")]
+    fn windows(&self, open: &Open, now_us: i64) -> Windows<'_> {
+        let since = usize::try_from((now_us - open.start_us) / MINUTE_US).unwrap_or(0).min(self.past.len());
+        let split = self.past.len() - since;
+        let before: Vec<&Minute> =
+            self.past.iter().take(split.saturating_sub(GAP_MIN)).rev().take(BEFORE_MIN).collect();
+        let during = self.past.iter().skip(split).chain([&self.minute]).collect();
+        let length = (now_us - open.start_us).max(1_000_000) as f64 / MINUTE_US as f64;
+        let scale = if before.is_empty() { 0.0 } else { length / before.len() as f64 };
+        Windows { before, during, scale }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "clients")]
+    fn look_at(&self, open: &Open, w: &Windows<'_>) -> Look {
+        let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
+        let series = |i: usize| {
+            let both =
+                |f: fn(Count) -> f64| (sum(&w.during, |m| f(of(m, i))), sum(&w.before, |m| f(of(m, i))));
+            let ((n, n0), (odd, odd0), (failed, failed0)) =
+                (both(|c| c.n), both(|c| c.odd), both(|c| c.failed));
+            RouteSums { n, n0, odd, odd0, failed, failed0, ..RouteSums::default() }
+        };
+        let named = self.routes.iter().enumerate();
+        let routes = named.filter_map(|(i, r)| Some(RouteSums { route: r.clone()?, ..series(i) })).collect();
+        let whole = series(0);
+        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.len() as f64 };
+        Look {
+            scale: w.scale,
+            odd: ClientSums {
+                requests: whole.odd,
+                clients: open.strangers.len() as f64,
+                busiest: open.strangers.values().copied().max().map_or(0.0, f64::from),
+                ..ClientSums::default()
+            },
+            odd_before: ClientSums { requests: whole.odd0, ..ClientSums::default() },
+            all: [whole.n, sum(&w.during, |m| m.with_account), whole.n0, sum(&w.before, |m| m.with_account)],
+            clients: [sum(&w.during, distinct), sum(&w.before, distinct)],
+            routes,
+            ..Look::default()
+        }
+    }
+}
+
+/// What is known of an open surge.
+struct Judged {
+    evidence: Evidence,
+    excess: f64,
+    requests: f64,
+    top: Vec<String>,
+}
+
+/// Minutes of a surge and before it; `scale` is the length of the first over that of the second.
+struct Windows<'a> {
+    before: Vec<&'a Minute>,
+    during: Vec<&'a Minute>,
+    scale: f64,
+}
+
+fn sum(all: &[&Minute], f: impl Fn(&Minute) -> f64) -> f64 {
+    all.iter().map(|m| f(m)).sum()
 }

@@ -38,105 +38,115 @@ enum Concern {
 pub async fn reconcile(catalog: &Catalog, metrics: &[Metric]) -> Result<Vec<FindingRow>, PipelineError> {
     let all: BTreeMap<String, Metric> = metrics.iter().map(|m| (m.name.clone(), m.clone())).collect();
     let Some(span) = span(catalog).await? else { return Ok(Vec::new()) };
-    let mut out = Vec::new();
-    let mut push = |kind: &str, subject: String, at: i64, detail: String, concern: Concern| {
-        out.push(FindingRow {
-            kind: kind.to_owned(),
-            subject,
-            detail,
-            first_seen_us: Some(at),
-            metrics: touched(&all, concern),
-        });
-    };
-    let mut known: BTreeMap<String, i64> = BTreeMap::new();
-    for (kind, word, subject) in [
-        ("new_defence", "defence", "coalesce(defence, '(none)')"),
-        ("new_rule", "rule", "coalesce(defence, '(none)') || '/' || coalesce(rule, '(none)')"),
-        (
-            "new_rule_version",
-            "version of a rule",
-            "coalesce(defence, '(none)') || '/' || coalesce(rule, '(none)') || ' v' || coalesce(rule_version, '')",
+    let mut changes = new_decisions(catalog, span).await?;
+    changes.extend(new_routes(catalog, span).await?);
+    changes.extend(gaps(catalog, span).await?.into_iter().map(|gap| {
+        let (hours, from) = ((gap.to_us - gap.from_us) / HOUR_US, stamp(gap.from_us));
+        Change {
+            kind: "break",
+            subject: format!("requests {from}"),
+            at_us: gap.from_us,
+            detail: format!(
+                "no request for {hours} hours from {from}: sums over them are too low, baselines skip them"
+            ),
+            concern: Concern::Everything,
+        }
+    }));
+    changes.extend(silent(catalog, span).await?.into_iter().map(|(defence, at_us)| Change {
+        kind: "silent_defence",
+        subject: format!("{defence} {}", stamp(at_us)),
+        at_us,
+        detail: format!(
+            "defence `{defence}` decided in nearly every hour and in none of the day from {}",
+            stamp(at_us)
         ),
-    ] {
-        for (name, at) in first(catalog, "decision_hours", subject, "hour").await? {
+        concern: Concern::Decisions,
+    }));
+    changes.extend(new_labels(catalog).await?);
+    let row = |c: Change| FindingRow {
+        kind: c.kind.to_owned(),
+        subject: c.subject,
+        detail: c.detail,
+        first_seen_us: Some(c.at_us),
+        metrics: touched(&all, c.concern),
+    };
+    Ok(changes.into_iter().map(row).collect())
+}
+
+/// Something that is not as it was.
+struct Change {
+    kind: &'static str,
+    subject: String,
+    at_us: i64,
+    detail: String,
+    concern: Concern,
+}
+
+const DECIDERS: [(&str, &str, &str); 3] = [
+    ("new_defence", "defence", "coalesce(defence, '(none)')"),
+    ("new_rule", "rule", "coalesce(defence, '(none)') || '/' || coalesce(rule, '(none)')"),
+    (
+        "new_rule_version",
+        "version of a rule",
+        "coalesce(defence, '(none)') || '/' || coalesce(rule, '(none)') || ' v' || coalesce(rule_version, '')",
+    ),
+];
+
+async fn new_decisions(catalog: &Catalog, span: Interval) -> Result<Vec<Change>, PipelineError> {
+    let mut known: BTreeMap<String, i64> = BTreeMap::new();
+    let mut out = Vec::new();
+    for (kind, word, subject) in DECIDERS {
+        for (name, at_us) in first(catalog, "decision_hours", subject, "hour").await? {
             // The first version of a new rule is the rule.
             let parent = name.rsplit_once([' ', '/']).and_then(|(p, _)| known.get(p)).copied();
-            known.insert(name.clone(), at);
-            let told = kind == "new_rule_version" && parent == Some(at);
-            if at >= span.from_us + REGISTER_US && !told {
-                push(
-                    kind,
-                    name.clone(),
-                    at,
-                    format!("{word} `{name}` decided for the first time"),
-                    Concern::Decisions,
-                );
+            known.insert(name.clone(), at_us);
+            let told = kind == "new_rule_version" && parent == Some(at_us);
+            if at_us >= span.from_us + REGISTER_US && !told {
+                let detail = format!("{word} `{name}` decided for the first time");
+                out.push(Change { kind, subject: name, at_us, detail, concern: Concern::Decisions });
             }
         }
     }
-    let routes: Vec<(String, i64)> = first(catalog, "request_days", "route", "day")
-        .await?
-        .into_iter()
-        .filter(|r| r.1 >= span.from_us + REGISTER_US)
-        .collect();
-    if routes.len() > ROUTES_MAX {
-        let at = routes.iter().map(|r| r.1).min().unwrap_or(span.from_us);
-        let detail = format!(
-            "{} routes that were not there on the first day, `{}` first: do the route templates fit?",
-            routes.len(),
-            routes[0].0
-        );
-        push("new_routes", format!("{} routes", routes.len()), at, detail, Concern::Routes);
-    } else {
-        for (name, at) in routes {
-            push(
-                "new_route",
-                name.clone(),
-                at,
-                format!("route `{name}` was asked for for the first time"),
-                Concern::Routes,
-            );
-        }
-    }
-    for gap in gaps(catalog, span).await? {
-        let hours = (gap.to_us - gap.from_us) / HOUR_US;
-        push(
-            "break",
-            format!("requests {}", stamp(gap.from_us)),
-            gap.from_us,
-            format!(
-                "no request for {hours} hours from {}: sums over them are too low, baselines skip them",
-                stamp(gap.from_us)
-            ),
-            Concern::Everything,
-        );
-    }
-    for (defence, at) in silent(catalog, span).await? {
-        push(
-            "silent_defence",
-            format!("{defence} {}", stamp(at)),
-            at,
-            format!(
-                "defence `{defence}` decided in nearly every hour and in none of the day from {}",
-                stamp(at)
-            ),
-            Concern::Decisions,
-        );
-    }
-    let labels = first(catalog, "dos_incidents", "label_source", "start").await?;
-    let oldest = labels.iter().map(|l| l.1).min();
-    for (name, at) in labels {
-        if Some(at) != oldest {
-            push(
-                "new_label_version",
-                name.clone(),
-                at,
-                format!("incidents are labelled by `{name}` from here on"),
-                Concern::Labels,
-            );
-        }
-    }
     Ok(out)
+}
+
+async fn new_routes(catalog: &Catalog, span: Interval) -> Result<Vec<Change>, PipelineError> {
+    let mut routes = first(catalog, "request_days", "route", "day").await?;
+    routes.retain(|r| r.1 >= span.from_us + REGISTER_US);
+    let many = routes.len() > ROUTES_MAX;
+    let one = |(name, at_us): (String, i64)| Change {
+        kind: "new_route",
+        detail: format!("route `{name}` was asked for for the first time"),
+        subject: name,
+        at_us,
+        concern: Concern::Routes,
+    };
+    if !many {
+        return Ok(routes.into_iter().map(one).collect());
+    }
+    let Some((name, at_us)) = routes.first().cloned() else { return Ok(Vec::new()) };
+    Ok(vec![Change {
+        kind: "new_routes",
+        subject: "many routes".to_owned(),
+        at_us,
+        detail: format!(
+            "{} routes that were not there on the first day, `{name}` first: do the route templates fit?",
+            routes.len()
+        ),
+        concern: Concern::Routes,
+    }])
+}
+
+async fn new_labels(catalog: &Catalog) -> Result<Vec<Change>, PipelineError> {
+    let labels = first(catalog, "dos_incidents", "label_source", "start").await?;
+    let later = labels.into_iter().skip(1).map(|(name, at_us)| Change {
+        kind: "new_label_version",
+        detail: format!("incidents are labelled by `{name}` from here on"),
+        subject: name,
+        at_us,
+        concern: Concern::Labels,
+    });
+    Ok(later.collect())
 }
 
 fn stamp(us: i64) -> String {

@@ -8,6 +8,7 @@ mod hostile;
 mod project;
 mod reports;
 mod retention;
+mod rules;
 mod simulate;
 mod study;
 mod weblog;

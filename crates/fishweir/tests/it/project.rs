@@ -62,15 +62,21 @@ impl Project {
         summary
     }
 
-    pub(crate) fn pipe(&self, source: &str, bytes: &[u8]) -> Value {
+    pub(crate) fn stdin(&self, args: &[&str], bytes: &[u8]) -> Output {
         let mut child = self
-            .command(&["ingest", "--source", source, "--format", "json", "-"])
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();
-        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+        child.wait_with_output().unwrap()
+    }
+
+    pub(crate) fn pipe(&self, source: &str, bytes: &[u8]) -> Value {
+        let out = self.stdin(&["ingest", "--source", source, "--format", "json", "-"], bytes);
+        serde_json::from_slice(&out.stdout).unwrap()
     }
 
     pub(crate) fn sql(&self, query: &str) -> Value {
