@@ -4,6 +4,7 @@
 //! minutes, so both clocks give the same answers.
 
 mod attribution;
+mod capture;
 mod compare;
 mod detector;
 mod impact;
@@ -12,6 +13,7 @@ mod scan;
 mod stats;
 
 pub use attribution::{DriverRule, Leaf, search_drivers};
+pub use capture::{Unseen, unseen};
 pub use compare::{Difference, difference};
 pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 pub use impact::{Effect, Impact, ImpactError, impact};

@@ -58,6 +58,8 @@ pub enum MetricType {
     Cumulative,
     /// The largest member of a dimension.
     Top,
+    /// What neither of two detectors saw, from what each and what both saw.
+    CaptureRecapture,
 }
 
 /// Aggregate of a simple metric.
@@ -149,6 +151,9 @@ pub struct Metric {
     pub denominator: Option<String>,
     /// Metric of `cumulative`.
     pub metric: Option<String>,
+    /// Metrics of `capture_recapture`: what each of two detectors saw; `metric` is what both did.
+    #[serde(default)]
+    pub channels: Vec<String>,
     /// Window of `cumulative`, in days.
     pub window_days: Option<u32>,
     /// Unit.
@@ -192,6 +197,7 @@ impl Metric {
     pub fn parts(&self, all: &BTreeMap<String, Self>) -> Vec<String> {
         let mut out: Vec<String> =
             [&self.numerator, &self.denominator, &self.metric].into_iter().flatten().cloned().collect();
+        out.extend(self.channels.iter().cloned());
         if self.kind == MetricType::Derived {
             out.extend(
                 words(self.expr.as_deref().unwrap_or_default())
@@ -291,6 +297,11 @@ fn check_alone(m: &Metric, text: &str) -> Result<(), LoadError> {
             "metric and window_days",
             "a cumulative metric names a metric and a window",
         ),
+        MetricType::CaptureRecapture => need(
+            m.channels.len() == 2 && m.metric.is_some(),
+            "channels and metric",
+            "name two metrics of what each detector saw, and one of what both did",
+        ),
         MetricType::Top => need(
             m.from.is_some() && m.by.is_some() && m.expr.is_some(),
             "from, by and expr",
@@ -301,10 +312,9 @@ fn check_alone(m: &Metric, text: &str) -> Result<(), LoadError> {
 
 fn check_references(m: &Metric, text: &str, all: &BTreeMap<String, Metric>) -> Result<(), LoadError> {
     let named = [("numerator", &m.numerator), ("denominator", &m.denominator), ("metric", &m.metric)];
-    for (key, name) in named {
-        if let Some(name) = name
-            && !all.contains_key(name)
-        {
+    let named = named.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+    for (key, name) in named.chain(m.channels.iter().map(|c| ("channels", c))) {
+        if !all.contains_key(name) {
             return Err(wrong(
                 m,
                 text,

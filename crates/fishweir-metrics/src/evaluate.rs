@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
-use fishweir_detect::wilson;
+use fishweir_detect::{unseen, wilson};
 use fishweir_pipeline::{
     Catalog, DAY_US, Grain, Interval, Model, PipelineError, time_literal, utc_microseconds,
 };
@@ -218,6 +218,7 @@ impl Evaluator {
                 MetricType::Ratio => self.ratio(metric, buckets, by).await?,
                 MetricType::Derived => self.derived(metric, buckets, by).await?,
                 MetricType::Cumulative => self.cumulative(metric, buckets).await?,
+                MetricType::CaptureRecapture => self.unseen(metric, buckets).await?,
             };
             if let Ok(mut known) = self.known.lock() {
                 known.insert(key, values.clone());
@@ -517,6 +518,33 @@ impl Evaluator {
                     };
                     (v.low, v.high) = (Some(cap(low)), Some(cap(high)));
                 }
+            }
+            out.push(v);
+        }
+        Ok(out)
+    }
+
+    // What neither of two detectors saw.
+    async fn unseen(&self, metric: &Metric, buckets: Buckets) -> Result<Vec<MetricValue>, PipelineError> {
+        let names = metric.channels.iter().chain(&metric.metric);
+        let mut parts = Vec::new();
+        for name in names {
+            parts.push(self.values(name, buckets, None).await?);
+        }
+        let mut out = Vec::new();
+        for (i, period) in buckets.periods().into_iter().enumerate() {
+            let mut v = self.blank(metric, period, None);
+            let of: Vec<&MetricValue> = parts.iter().filter_map(|p| p.get(i)).collect();
+            let counts: Vec<f64> = of.iter().filter_map(|p| p.value).collect();
+            match counts.as_slice() {
+                [first, second, both] => {
+                    v.n = first + second - both;
+                    match unseen(*first, *second, *both) {
+                        Ok(u) => (v.value, v.low, v.high) = (Some(u.value), Some(u.low), Some(u.high)),
+                        Err(why) => v.reason = Some(why),
+                    }
+                }
+                _ => v.reason = of.iter().find_map(|p| p.reason.clone()),
             }
             out.push(v);
         }
