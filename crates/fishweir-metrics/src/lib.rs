@@ -8,6 +8,7 @@ mod catalogue;
 mod costs;
 mod coverage;
 mod evaluate;
+mod incident_cost;
 mod interventions;
 mod reconcile;
 mod restate;
@@ -21,6 +22,7 @@ pub use fishweir_pipeline::{
     Catalog, DAY_US, Grain, HOUR_US, Interval, PeriodError, PipelineError, parse_period, parse_time,
     time_literal,
 };
+pub use incident_cost::{CostPart, cost_total, incident_cost};
 pub use interventions::{Interventions, intervention_table};
 pub use reconcile::reconcile;
 pub use restate::metric_restatement_table;

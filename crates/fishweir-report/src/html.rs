@@ -8,7 +8,7 @@ use crate::charts;
 use crate::markdown::{number, text};
 use crate::words::{amount, change, interval};
 
-const STYLE: &str = include_str!("report.css");
+pub(crate) const STYLE: &str = include_str!("report.css");
 
 /// Returns the report as one HTML file without outside references.
 #[must_use]
@@ -78,19 +78,19 @@ fn incidents(all: &[IncidentLine]) -> Markup {
         section.incidents {
             h2 { "Incidents" }
             @for i in all {
-                article.(text(i, "kind")) {
-                    h3 { (text(i, "incident_id")) " · " (text(i, "kind")) }
+                article.(text(&i.fields, "kind")) {
+                    h3 { (text(&i.fields, "incident_id")) " · " (text(&i.fields, "kind")) }
                     div.two {
                         dl {
-                            dt { "Start" } dd { (text(i, "start").replace('T', " ")) }
-                            dt { "Length" } dd { (number(i, "duration_s", "seconds")) }
-                            dt { "Routes" } dd { (text(i, "routes")) }
-                            dt { "Requests above expectation" } dd { (number(i, "excess_requests", "requests")) " (" (number(i, "excess_low", "")) "to " (number(i, "excess_high", "")) ")" }
-                            dt { "Stopped" } dd { (number(i, "stopped_share", "share")) }
-                            dt { "Detected after" } dd { (number(i, "time_to_detect_s", "seconds")) }
-                            dt { "Mitigated after" } dd { (number(i, "time_to_mitigate_s", "seconds")) }
-                            dt { "Attack probability" } dd { (number(i, "p_attack", "share")) }
-                            dt { "Confidence" } dd { (number(i, "confidence", "share")) }
+                            dt { "Start" } dd { (text(&i.fields, "start").replace('T', " ")) }
+                            dt { "Length" } dd { (number(&i.fields, "duration_s", "seconds")) }
+                            dt { "Routes" } dd { (text(&i.fields, "routes")) }
+                            dt { "Requests above expectation" } dd { (number(&i.fields, "excess_requests", "requests")) " (" (number(&i.fields, "excess_low", "")) "to " (number(&i.fields, "excess_high", "")) ")" }
+                            dt { "Stopped" } dd { (number(&i.fields, "stopped_share", "share")) }
+                            dt { "Detected after" } dd { (number(&i.fields, "time_to_detect_s", "seconds")) }
+                            dt { "Mitigated after" } dd { (number(&i.fields, "time_to_mitigate_s", "seconds")) }
+                            dt { "Attack probability" } dd { (number(&i.fields, "p_attack", "share")) }
+                            dt { "Confidence" } dd { (number(&i.fields, "confidence", "share")) }
                         }
                         div { (PreEscaped(charts::incident(&i.minutes))) p.legend { "requests, usual band, " span.stopped { "stopped" } } }
                     }

@@ -5,11 +5,13 @@
 mod build;
 mod charts;
 mod html;
+mod incident;
 mod markdown;
 mod words;
 
 pub use build::{Card, IncidentLine, Report, ReportRequest, build};
 pub use html::html;
+pub use incident::incident_html;
 pub use markdown::markdown;
 
 #[cfg(test)]

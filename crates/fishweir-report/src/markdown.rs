@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use fishweir_metrics::Audience;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::build::{Card, IncidentLine, Report};
 use crate::words::{amount, change, interval};
@@ -31,7 +31,7 @@ pub fn markdown(report: &Report) -> String {
         }
         let _ = writeln!(out);
         for i in report.incidents.iter().filter(|i| !i.drivers.is_empty()) {
-            let _ = writeln!(out, "**{}** was driven by:", text(i, "incident_id"));
+            let _ = writeln!(out, "**{}** was driven by:", text(&i.fields, "incident_id"));
             for d in &i.drivers {
                 let _ = writeln!(out, "- {d}");
             }
@@ -89,35 +89,36 @@ fn section(out: &mut String, c: &Card, audience: Audience) {
     );
 }
 
-pub(crate) fn text(i: &IncidentLine, key: &str) -> String {
-    match i.fields.get(key) {
+pub(crate) fn text(row: &Map<String, Value>, key: &str) -> String {
+    match row.get(key) {
         Some(Value::String(s)) => s.clone(),
         Some(Value::Null) | None => "unknown".to_owned(),
         Some(other) => other.to_string(),
     }
 }
 
-pub(crate) fn number(i: &IncidentLine, key: &str, unit: &str) -> String {
-    match i.fields.get(key).and_then(Value::as_f64) {
+pub(crate) fn number(row: &Map<String, Value>, key: &str, unit: &str) -> String {
+    let decided = row.get("stopped_requests").is_some_and(Value::is_number);
+    match row.get(key).and_then(Value::as_f64) {
         Some(v) => amount(v, unit),
-        None if key == "time_to_mitigate_s" => "never".to_owned(),
+        None if key == "time_to_mitigate_s" && decided => "never".to_owned(),
         None => "unknown".to_owned(),
     }
 }
 
 fn line(out: &mut String, i: &IncidentLine) {
-    let start = text(i, "start");
+    let start = text(&i.fields, "start");
     let _ = writeln!(
         out,
         "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-        text(i, "incident_id"),
-        text(i, "kind"),
+        text(&i.fields, "incident_id"),
+        text(&i.fields, "kind"),
         start.get(..16).unwrap_or(&start).replace('T', " "),
-        number(i, "duration_s", "seconds"),
-        text(i, "routes"),
-        number(i, "excess_requests", "requests"),
-        number(i, "stopped_share", "share"),
-        number(i, "time_to_detect_s", "seconds"),
-        number(i, "time_to_mitigate_s", "seconds"),
+        number(&i.fields, "duration_s", "seconds"),
+        text(&i.fields, "routes"),
+        number(&i.fields, "excess_requests", "requests"),
+        number(&i.fields, "stopped_share", "share"),
+        number(&i.fields, "time_to_detect_s", "seconds"),
+        number(&i.fields, "time_to_mitigate_s", "seconds"),
     );
 }

@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// List incidents, or print one in full
     #[command(
-        after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login"
+        after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login\n  fishweir incidents dos-20261005T1430-login --html > incident.html"
     )]
     Incidents(IncidentArgs),
     /// Say of every rule how often it is right, what it misses, and what to do about it
@@ -331,6 +331,9 @@ pub(crate) struct IncidentArgs {
     /// Also surges that were no attack
     #[arg(long)]
     pub(crate) all: bool,
+    /// Print the incident as one HTML page
+    #[arg(long, requires = "id", conflicts_with = "format")]
+    pub(crate) html: bool,
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

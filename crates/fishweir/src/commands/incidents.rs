@@ -1,7 +1,8 @@
 //! `fishweir incidents`
 
 use anyhow::{Result, bail};
-use fishweir_metrics::{parse_time, time_literal};
+use fishweir_metrics::{Costs, Evaluator, cost_total, incident_cost, parse_time, time_literal};
+use fishweir_report::incident_html;
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, IncidentArgs};
@@ -15,7 +16,7 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
         bail!("no incident was ever looked for\nhint: `fishweir run` does that");
     }
     if let Some(id) = &args.id {
-        return one(&evaluator, id, args.format).await;
+        return one(&evaluator, id, args, &project.config.costs).await;
     }
     let mut filters = Vec::new();
     if let Some(from) = &args.from {
@@ -57,7 +58,7 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
     Ok(0)
 }
 
-async fn one(evaluator: &fishweir_metrics::Evaluator, id: &str, format: Format) -> Result<u8> {
+async fn one(evaluator: &Evaluator, id: &str, args: &IncidentArgs, costs: &Costs) -> Result<u8> {
     let key = id.replace('\'', "''");
     let mut rows =
         evaluator.rows(&format!("SELECT * FROM dos_incidents WHERE incident_id = '{key}'")).await?;
@@ -88,11 +89,17 @@ async fn one(evaluator: &fishweir_metrics::Evaluator, id: &str, format: Format) 
         let rows = evaluator.rows(&sql).await?;
         incident.insert(name.to_owned(), rows.into_iter().map(Value::Object).collect());
     }
-    if format == Format::Json {
-        print_json(&incident)?;
-        return Ok(0);
+    let parts = incident_cost(&incident, costs);
+    let (usd, floor) = cost_total(&parts);
+    incident.insert("costs".to_owned(), serde_json::to_value(&parts)?);
+    incident.insert("cost_usd".to_owned(), if floor { Value::Null } else { usd.into() });
+    incident.insert("cost_usd_at_least".to_owned(), usd.into());
+    incident.insert("next".to_owned(), next_step(&incident).into());
+    match args.format {
+        _ if args.html => say(&incident_html(&incident))?,
+        Format::Json => print_json(&incident)?,
+        Format::Text | Format::Csv => say(&page(&incident).join("\n"))?,
     }
-    say(&page(&incident).join("\n"))?;
     Ok(0)
 }
 
@@ -113,6 +120,7 @@ fn page(i: &Map<String, Value>) -> Vec<String> {
     let mut out = what(i);
     out.extend(who(i));
     out.extend(response(i));
+    out.push(cost(i));
     for s in list(i, "similar") {
         let minutes = number(s, "duration_s").unwrap_or(0.0) / 60.0;
         out.push(format!(
@@ -122,7 +130,7 @@ fn page(i: &Map<String, Value>) -> Vec<String> {
             percent(s, "stopped_share")
         ));
     }
-    out.push(format!("next      {}", next_step(i)));
+    out.push(format!("next      {}", text(i, "next")));
     out.push(format!("evidence  {}", text(i, "evidence")));
     out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
     out.extend(list(i, "minutes").into_iter().map(minute));
@@ -232,6 +240,15 @@ fn response(i: &Map<String, Value>) -> Vec<String> {
         whole(i, "downtime_min")
     ));
     out
+}
+
+fn cost(i: &Map<String, Value>) -> String {
+    let usd =
+        |r: &Map<String, Value>, k: &str| number(r, k).map_or("unknown".to_owned(), |v| format!("{v:.2}"));
+    let parts: Vec<String> =
+        list(i, "costs").into_iter().map(|c| format!("{} {}", text(c, "what"), usd(c, "usd"))).collect();
+    let floor = if number(i, "cost_usd").is_none() { "at least " } else { "" };
+    format!("cost      {floor}{} USD: {}", usd(i, "cost_usd_at_least"), parts.join(", "))
 }
 
 fn minute(m: &Map<String, Value>) -> String {
