@@ -25,6 +25,8 @@ pub(crate) struct Candidate {
     pub(crate) stranger_share: Option<f64>,
     /// Detectors that noticed it.
     pub(crate) found_by: Vec<&'static str>,
+    /// Minutes by which it is judged, when not by all of them.
+    pub(crate) judged_by: Option<(usize, usize)>,
 }
 
 /// Minutes between two surges of the same thing.
@@ -60,6 +62,9 @@ pub(crate) fn candidates(
         for n in mine {
             let whole = &mut out[n];
             whole.stranger_share = Some(share_beside(&bursts[n], &one.points));
+            if !same && stands_alone(whole, &bursts[n], &one) {
+                whole.stranger_share = Some(1.0);
+            }
             if same {
                 whole.found_by.push("volume");
                 take_volume(whole, &one);
@@ -108,6 +113,35 @@ fn share_beside(b: &Candidate, surge: &BTreeMap<usize, Point>) -> f64 {
     if weight > 0.0 { sum / weight } else { 1.0 }
 }
 
+/// Minutes of a burst outside a crowd, and requests in them, that make it something of its own.
+const ALONE_MIN: usize = 20;
+const ALONE_SHARE: f64 = 0.3;
+const ALONE_EXCESS: f64 = 60.0;
+
+// A burst that went on long before or after a crowd is judged by that time, and is held to have gone on
+// the same way inside the crowd, whose own strangers hide it there.
+fn stands_alone(burst: &mut Candidate, original: &Candidate, crowd: &Candidate) -> bool {
+    let inside = |m: usize| crowd.start <= m + GROUP_GAP_MIN && m <= crowd.end + GROUP_GAP_MIN;
+    let alone: Vec<&Point> = original.points.values().filter(|p| !inside(p.minute)).collect();
+    let excess: f64 = alone.iter().map(|p| p.excess()).sum();
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
+    let (n, all) = (alone.len() as f64, original.points.len().max(1) as f64);
+    if alone.len() < ALONE_MIN || n < ALONE_SHARE * all || excess < ALONE_EXCESS {
+        return false;
+    }
+    let before = (burst.start, crowd.start.saturating_sub(GROUP_GAP_MIN + 1));
+    let after = (crowd.end + GROUP_GAP_MIN + 1, burst.end);
+    let length = |w: (usize, usize)| w.1.saturating_sub(w.0);
+    burst.judged_by = Some(if length(before) >= length(after) { before } else { after });
+    let rate = excess / n;
+    for p in burst.points.values_mut().filter(|p| inside(p.minute)) {
+        p.observed = p.expected + p.excess().min(rate);
+    }
+    let sum: f64 = burst.points.values().map(Point::excess).sum();
+    burst.excess = burst.excess.map(|(_, low, high)| (sum, low.min(excess), high.max(sum)));
+    true
+}
+
 // Some machines share addresses with members and are no strangers: where nearly all of a sharp surge is
 // strange, all of it is the burst, and the surge measures it better.
 fn take_volume(burst: &mut Candidate, surge: &Candidate) {
@@ -141,6 +175,7 @@ fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
         excess: None,
         stranger_share: None,
         found_by: vec!["volume"],
+        judged_by: None,
     }
 }
 

@@ -170,7 +170,8 @@ impl DosIncidents {
             c.points.values().max_by(|a, b| (a.observed - a.expected).total_cmp(&(b.observed - b.expected)));
         let peak_us = peak.map_or(range.from_us, |p| around.at(p.minute));
         let told = c.stranger_share.is_some();
-        let look = raw::look(catalog, range, peak_us, told, c.excess.is_some()).await?;
+        let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
+        let look = raw::look(catalog, judged, range.from_us, peak_us, told, c.excess.is_some()).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
             _ => c.routes.clone(),
@@ -468,7 +469,7 @@ impl NativeModel for DosIncidents {
             description:
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were."
                     .to_owned(),
-            version: fingerprint(["incidents-4", &format!("{:?} {:?}", self.config, self.scan)]),
+            version: fingerprint(["incidents-5", &format!("{:?} {:?}", self.config, self.scan)]),
             grain: Grain::Minute,
             time: "start".to_owned(),
             interval: Grain::Day,

@@ -605,6 +605,7 @@ impl LiveWatch {
             excess: by_strangers.then_some((odd_extra, 0.0, odd_extra)),
             stranger_share: share.filter(|_| self.scans.is_some()),
             found_by: Vec::new(),
+            judged_by: None,
         };
         let calm = sum(&w.before, |m| m.stopped) * w.scale;
         let stopped = (sum(&w.during, |m| m.stopped) - calm).max(0.0);

@@ -11,7 +11,7 @@ pub struct Tally {
     pub hits_squared: f64,
     /// Of clients that watch: a licence granted around the hit or from the same network days before.
     pub good_watched: f64,
-    /// During a surge that was no attack, on its routes.
+    /// Of known clients during a surge that was no attack, on its routes.
     pub good_crowd: f64,
     /// Of strangers during an attack, on its routes.
     pub bad_attack: f64,
@@ -34,6 +34,8 @@ pub struct Estimate {
 
 /// Independent clients below which nothing is said.
 const CLIENTS_MIN: f64 = 5.0;
+/// Share of the telling hits that the tell itself may get wrong.
+const TELL_ERROR: f64 = 0.03;
 /// Share of hits that nothing tells about above which no best estimate is given.
 const UNCLEAR_MAX: f64 = 0.5;
 
@@ -81,7 +83,8 @@ impl Tally {
     }
 
     /// Returns the share of hits that were right: Wilson's interval over independent clients, opened
-    /// further by taking the unclear hits for wrong at its lower and right at its upper end.
+    /// further by taking the unclear hits for wrong at its lower and right at its upper end, and by three
+    /// points for tells that are wrong.
     ///
     /// # Errors
     /// Why no best estimate is given.
@@ -100,7 +103,8 @@ impl Tally {
         let value = self.bad() / (self.bad() + self.good());
         let w = wilson(value * n, n).ok_or("no hits")?;
         let unclear = 1.0 - told;
-        Ok(Estimate { value, low: w.low * told, high: (w.high * told + unclear).min(1.0) })
+        let low = (w.low * told - TELL_ERROR).max(0.0);
+        Ok(Estimate { value, low, high: (w.high * told + unclear + TELL_ERROR).min(1.0) })
     }
 }
 

@@ -88,19 +88,20 @@ pub(crate) struct Look {
     pub(crate) affected: Option<(f64, f64, f64)>,
 }
 
-/// Returns what the raw rows say, `None` when they are gone. `told` says whether strangers are told
+/// Returns what the raw rows say of a surge, against the time before `calm_us`; `None` when they are gone. `told` says whether strangers are told
 /// apart around the surge; with `burst`, drivers explain the excess of strangers alone.
 pub(crate) async fn look(
     catalog: &Catalog,
     surge: Interval,
+    calm_us: i64,
     peak_us: i64,
     told: bool,
     burst: bool,
 ) -> Result<Option<Look>, PipelineError> {
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
-    // Before the whole of it, also where only its peak is looked at.
-    let end = surge.from_us - 3 * MINUTE_US;
+    // Before the whole of it, also where only a part is looked at.
+    let end = calm_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
     let base = base_sql(during, before, catalog).await?;
     let (leaves, values) = leaves(catalog, &base, told && burst).await?;

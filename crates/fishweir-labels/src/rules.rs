@@ -162,7 +162,7 @@ fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
              WHEN {told} AND is_known IS NULL AND ({attack}) THEN 'attack'
              WHEN challenges_failed > 0 AND challenges_passed = 0 THEN 'failed'
              WHEN {told} AND is_known IS NULL AND has_played IS NULL AND hits >= {KEPT_ON} THEN 'kept_on'
-             WHEN {crowd} THEN 'crowd'
+             WHEN is_known IS NOT NULL AND ({crowd}) THEN 'crowd'
              ELSE 'unclear' END AS class
            FROM marked
          ), per_client AS (
@@ -407,7 +407,7 @@ impl NativeModel for RuleOutcomes {
         Model {
             name: OUTCOMES.to_owned(),
             description: "What each rule met on a day: hits, right and wrong by what is known, precision and recall with intervals.".to_owned(),
-            version: fingerprint(["rules-2", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
+            version: fingerprint(["rules-3", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
             grain: Grain::Day,
             time: "day".to_owned(),
             interval: Grain::Day,

@@ -193,6 +193,7 @@ impl Strangers {
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
+            judged_by: None,
         }
     }
 

@@ -191,7 +191,8 @@ async fn true_weeks(
 ) -> Result<BTreeMap<RuleWeekKey, (f64, f64)>> {
     let session = project.catalog()?.bare_session()?;
     // A folder per day, a file per hour.
-    let path = format!("{}/*/*.parquet", folder.display());
+    session.sql("SET datafusion.execution.listing_table_ignore_subdirectory = false").await?;
+    let path = format!("{}/", folder.display());
     session.register_parquet("decided", &path, datafusion::prelude::ParquetReadOptions::default()).await?;
     let sql = format!(
         "SELECT defence || '/' || rule AS rule, coalesce(rule_version, '') AS version, mode = 'shadow' AS shadow, (CAST(time AS BIGINT) - {}) / {} AS week, CAST(count(*) AS DOUBLE) AS hits, CAST(count(campaign) AS DOUBLE) AS right_hits FROM decided WHERE time >= {} AND time < {} GROUP BY 1, 2, 3, 4",
