@@ -7,6 +7,7 @@ use fishweir_metrics::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::followed;
 use crate::words::{amount, change, interval, time, verdict};
 
 /// What to report.
@@ -90,6 +91,10 @@ pub struct Report {
     pub cards: Vec<Card>,
     /// Incidents, for engineers and managers.
     pub incidents: Vec<IncidentLine>,
+    /// What we did and what followed, a sentence each.
+    pub interventions: Vec<String>,
+    /// What changed under the numbers, a sentence each; not for executives.
+    pub changes: Vec<String>,
     /// What the reader must know about the numbers.
     pub caveats: Vec<String>,
 }
@@ -121,6 +126,11 @@ pub async fn build(evaluator: &Evaluator, request: &ReportRequest) -> Result<Rep
         Audience::Operational => incidents(evaluator, request.period, true).await?,
     };
     let caveats = caveats(evaluator, request, &cards).await?;
+    let interventions = followed::interventions(evaluator, request.period).await?;
+    let changes = match request.audience {
+        Audience::Executive => Vec::new(),
+        _ => followed::changes(evaluator, request.period).await?,
+    };
     let reader = match request.audience {
         Audience::Executive => "Executive report",
         Audience::Business => "Management report",
@@ -135,6 +145,8 @@ pub async fn build(evaluator: &Evaluator, request: &ReportRequest) -> Result<Rep
         summary: summary(&cards, request).into_iter().chain(young_comparison(evaluator, request)).collect(),
         cards,
         incidents,
+        interventions,
+        changes,
         caveats,
     })
 }

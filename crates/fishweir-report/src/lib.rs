@@ -4,6 +4,7 @@
 
 mod build;
 mod charts;
+mod followed;
 mod html;
 mod incident;
 mod markdown;

@@ -38,10 +38,17 @@ pub fn markdown(report: &Report) -> String {
             let _ = writeln!(out);
         }
     }
-    if !report.caveats.is_empty() {
-        let _ = writeln!(out, "## About these numbers\n");
-        for c in &report.caveats {
-            let _ = writeln!(out, "- {c}");
+    for (title, lines) in [
+        ("What we did, and what followed", &report.interventions),
+        ("What changed under the numbers", &report.changes),
+        ("About these numbers", &report.caveats),
+    ] {
+        if lines.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "## {title}\n");
+        for l in lines {
+            let _ = writeln!(out, "- {l}");
         }
         let _ = writeln!(out);
     }

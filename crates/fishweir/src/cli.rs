@@ -84,7 +84,7 @@ pub(crate) enum Command {
     /// Write down what happened: an intervention, a deploy, a launch, intelligence
     #[command(
         subcommand,
-        after_help = "Example:\n  fishweir note add --kind intervention --time 2026-10-12T14:00:00Z 'Login limit tightened' --text 'rule login-ip-rate from 20 to 12 a minute'"
+        after_help = "Example:\n  fishweir note add --kind intervention --time 2026-10-12T14:00:00Z 'Login limit tightened' --text 'rule login-ip-rate from 20 to 12 a minute' --metric good_refused --control requests\n\nAn intervention is followed by itself: table `interventions` and the reports say what moved after 7, 14 and 28 days."
     )]
     Note(NoteCommand),
     /// Print values of one metric
@@ -259,6 +259,12 @@ pub(crate) struct NoteArgs {
     /// How sure that is, 0 to 1
     #[arg(long, default_value_t = 1.0)]
     pub(crate) confidence: f64,
+    /// Metric that an intervention is meant to move; may be repeated [default: what managers read by day]
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Vec<String>,
+    /// Metric that it should not touch: what both share is taken out
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) control: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

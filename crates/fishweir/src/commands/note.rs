@@ -36,7 +36,7 @@ async fn add(project: &Project, args: &NoteArgs, quiet: bool) -> Result<u8> {
         bail!("--until lies before --time");
     }
     let stamp = |us: i64| chrono::DateTime::from_timestamp_micros(us).unwrap_or_default().to_rfc3339();
-    let line = serde_json::json!({
+    let mut line = serde_json::json!({
         "time": stamp(time_us),
         "until": until_us.map(stamp),
         "kind": args.kind,
@@ -44,8 +44,12 @@ async fn add(project: &Project, args: &NoteArgs, quiet: bool) -> Result<u8> {
         "text": args.text,
         "actor": args.actor,
         "confidence": args.confidence,
-    })
-    .to_string();
+    });
+    if let Some(scope) = scope(args)? {
+        line["scope"] = scope.into();
+    }
+    let line = line.to_string();
+    known_metrics(project, args)?;
     let folder = project.root.join("notes");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let name = format!("{}.ndjson", &blake3::hash(line.as_bytes()).to_hex()[..16]);
@@ -57,4 +61,22 @@ async fn add(project: &Project, args: &NoteArgs, quiet: bool) -> Result<u8> {
     }
     say(if summary.accepted > 0 { "noted" } else { "was noted before" })?;
     Ok(0)
+}
+
+// What an intervention is followed on; null leaves it to what managers and executives read.
+fn scope(args: &NoteArgs) -> Result<Option<String>> {
+    if args.metric.is_empty() && args.control.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::to_string(&serde_json::json!({"metrics": args.metric, "control": args.control}))?))
+}
+
+fn known_metrics(project: &Project, args: &NoteArgs) -> Result<()> {
+    let all = project.metrics()?;
+    for name in args.metric.iter().chain(&args.control) {
+        if !all.iter().any(|m| &m.name == name) {
+            bail!("no metric is called `{name}`\nhint: `fishweir metrics` lists them");
+        }
+    }
+    Ok(())
 }

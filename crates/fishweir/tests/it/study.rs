@@ -7,7 +7,9 @@ use crate::project::{Project, log_lines};
 #[test]
 fn a_note_counts_once_and_starts_a_study() {
     let p = Project::new();
-    let add = ["note", "add", "--kind", "intervention", "--time", "2026-11-01T12:00:00Z", "Limit tightened"];
+    let time = "2026-11-01T12:00:00Z";
+    let add =
+        ["note", "add", "--kind", "intervention", "--time", time, "--metric", "requests", "Limit tightened"];
     assert_eq!(p.ok(&add).trim(), "noted");
     assert_eq!(p.ok(&add).trim(), "was noted before");
     let notes = p.json(&["note", "list", "--format", "json"]);
@@ -41,6 +43,22 @@ fn a_note_counts_once_and_starts_a_study() {
     assert!(after[0]["beside"][0].as_str().unwrap().contains("Limit tightened"), "{after:#}");
     let noted = study(&["--notes", "intervention", "--before", "40", "--after", "14"]);
     assert_eq!(noted[0]["title"], "Limit tightened");
+    // The intervention is followed by itself, on its own metric.
+    let sql = "SELECT metric, days_after, verdict, stable FROM interventions ORDER BY days_after";
+    let followed = p.sql(sql);
+    assert_eq!(followed.as_array().unwrap().len(), 2, "{followed:#}");
+    assert_eq!((&followed[1]["metric"], &followed[1]["days_after"]), (&json!("requests"), &json!(14)));
+    assert_eq!((&followed[1]["verdict"], &followed[1]["stable"]), (&json!("rise"), &json!(true)));
+    let report = p.ok(&["report", "--for", "engineer", "--period", "2026-11"]);
+    assert!(report.contains("Limit tightened (2026-11-01), followed for 14 days: requests +"), "{report}");
+    let periods = ["--period", "2026-11-03..2026-11-17", "--with", "2026-10-06..2026-10-20"];
+    let compared = p.json(&[&["compare", "requests", "--format", "json"][..], &periods[..]].concat());
+    assert_eq!(compared["verdict"], "higher", "{compared:#}");
+    let change = compared["difference"]["change"].as_f64().unwrap();
+    assert!((1.5..2.5).contains(&change), "{compared:#}");
+    let none =
+        p.json(&["compare", "requests", "--period", "2026-01", "--with", "2026-02", "--format", "json"]);
+    assert_eq!((&none["verdict"], &none["period"]["value"]), (&json!("unknown"), &json!(null)), "{none:#}");
     // Too little to say anything is unknown with a reason, never "no change".
     let early = study(&["--event", "2026-09-25", "--before", "40"]);
     assert_eq!((&early[0]["verdict"], &early[0]["impact"]), (&json!("unknown"), &json!(null)));
