@@ -21,13 +21,13 @@ pub struct DetectorConfig {
     pub profile_half_width_min: usize,
     /// Minutes of the recent level. Default 120.
     pub level_min: usize,
-    /// Standard scores that open a surge in one minute. Default 6.
+    /// Standard scores that open a surge in one minute. Default 5.
     pub open_z: f64,
     /// Standard scores below which a minute counts as calm. Default 2.5.
     pub close_z: f64,
     /// Calm minutes in a row that close a surge. Default 5.
     pub close_after_min: usize,
-    /// Drift per minute that the CUSUM forgives, in standard scores. Default 1.5.
+    /// Drift per minute that the CUSUM forgives, in standard scores. Default 2.
     pub cusum_slack: f64,
     /// CUSUM sum that opens a surge. Default 20.
     pub cusum_open: f64,
@@ -35,7 +35,7 @@ pub struct DetectorConfig {
     pub excess_min: f64,
     /// Share of false openings accepted among the series of one minute. Default 0.001.
     pub false_discovery: f64,
-    /// Over-dispersion of counts: relative standard deviation beyond Poisson. Default 0.04.
+    /// Over-dispersion of counts: relative standard deviation beyond Poisson, at least. Default 0.02.
     pub dispersion: f64,
     /// Minutes after which an open surge that stays level is taken as the new normal. Default 2880.
     pub surge_min_max: usize,
@@ -47,14 +47,14 @@ impl Default for DetectorConfig {
             profile_weeks: 4,
             profile_half_width_min: 3,
             level_min: 120,
-            open_z: 6.0,
+            open_z: 5.0,
             close_z: 2.5,
             close_after_min: 5,
-            cusum_slack: 1.5,
+            cusum_slack: 2.0,
             cusum_open: 20.0,
             excess_min: 30.0,
             false_discovery: 0.001,
-            dispersion: 0.04,
+            dispersion: 0.02,
             surge_min_max: 2880,
         }
     }

@@ -113,28 +113,25 @@ fn share_beside(b: &Candidate, surge: &BTreeMap<usize, Point>) -> f64 {
     if weight > 0.0 { sum / weight } else { 1.0 }
 }
 
-/// Minutes of a burst outside a crowd, and requests in them, that make it something of its own.
+/// Minutes of a burst before a crowd, and requests in them, that make it something of its own.
 const ALONE_MIN: usize = 20;
 const ALONE_SHARE: f64 = 0.3;
 const ALONE_EXCESS: f64 = 60.0;
 
-// A burst that went on long before or after a crowd is judged by that time, and is held to have gone on
-// the same way inside the crowd, whose own strangers hide it there.
+// What began long before a crowd is not of its making (what stays after one is). It is judged by that
+// time, and held to have gone on the same way inside the crowd, whose own strangers hide it there.
 fn stands_alone(burst: &mut Candidate, original: &Candidate, crowd: &Candidate) -> bool {
-    let inside = |m: usize| crowd.start <= m + GROUP_GAP_MIN && m <= crowd.end + GROUP_GAP_MIN;
-    let alone: Vec<&Point> = original.points.values().filter(|p| !inside(p.minute)).collect();
+    let before = crowd.start.saturating_sub(GROUP_GAP_MIN);
+    let alone: Vec<&Point> = original.points.range(..before).map(|p| p.1).collect();
     let excess: f64 = alone.iter().map(|p| p.excess()).sum();
     #[expect(clippy::cast_precision_loss, reason = "minutes")]
     let (n, all) = (alone.len() as f64, original.points.len().max(1) as f64);
     if alone.len() < ALONE_MIN || n < ALONE_SHARE * all || excess < ALONE_EXCESS {
         return false;
     }
-    let before = (burst.start, crowd.start.saturating_sub(GROUP_GAP_MIN + 1));
-    let after = (crowd.end + GROUP_GAP_MIN + 1, burst.end);
-    let length = |w: (usize, usize)| w.1.saturating_sub(w.0);
-    burst.judged_by = Some(if length(before) >= length(after) { before } else { after });
+    burst.judged_by = Some((burst.start, before.saturating_sub(1).max(burst.start)));
     let rate = excess / n;
-    for p in burst.points.values_mut().filter(|p| inside(p.minute)) {
+    for (_, p) in burst.points.range_mut(before..=crowd.end + GROUP_GAP_MIN) {
         p.observed = p.expected + p.excess().min(rate);
     }
     let sum: f64 = burst.points.values().map(Point::excess).sum();
