@@ -1,5 +1,4 @@
-//! Time and memory of the detector over a year of minutes of many routes, in pieces of sixty days with 29
-//! days before them, as the incident model works.
+//! Time and memory of the detector over a year of minutes of many routes.
 //!
 //! `cargo run --release -p fishweir-detect --example year -- 300` follows 300 routes.
 
@@ -11,8 +10,6 @@ use common::Dice;
 use fishweir_detect::{DetectorConfig, SurgeDetector};
 
 const DAY: usize = 1_440;
-const PIECE: usize = 60 * DAY;
-const BACK: usize = 29 * DAY;
 
 // Any minute of any route without keeping them: rates fall off with the rank of the route.
 fn count(route: usize, t: usize) -> f64 {
@@ -30,20 +27,18 @@ fn peak_mib() -> Option<f64> {
 
 fn main() {
     let routes: usize = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(300);
-    let (mut drawing, mut detecting, mut surges) = (0.0, 0.0, 0);
+    let (mut drawing, mut detecting) = (0.0, 0.0);
     let mut row = vec![0.0; routes];
-    for from in (0..365 * DAY).step_by(PIECE) {
-        let mut detector = SurgeDetector::new(DetectorConfig::default(), routes);
-        for t in from.saturating_sub(BACK)..(from + PIECE).min(365 * DAY) {
-            let begun = Instant::now();
-            row.iter_mut().enumerate().for_each(|(r, c)| *c = count(r, t));
-            drawing += begun.elapsed().as_secs_f64();
-            let begun = Instant::now();
-            detector.tick(&row);
-            detecting += begun.elapsed().as_secs_f64();
-        }
-        surges += detector.finish().len();
+    let mut detector = SurgeDetector::new(DetectorConfig::default(), routes);
+    for t in 0..365 * DAY {
+        let begun = Instant::now();
+        row.iter_mut().enumerate().for_each(|(r, c)| *c = count(r, t));
+        drawing += begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        detector.tick(&row);
+        detecting += begun.elapsed().as_secs_f64();
     }
+    let surges = detector.finish().len();
     let memory = peak_mib().map_or("unknown".to_owned(), |m| format!("{m:.0} MiB"));
     println!(
         "{routes} routes, 365 days: {detecting:.0} s on one core, {memory}, {surges} surges (drawing {drawing:.0} s)"

@@ -115,9 +115,16 @@ struct Series {
     log: Vec<f64>,
     flagged: Vec<bool>,
     profile: Vec<f64>,
+    /// Minute of the first entry of the three above; older ones are forgotten.
+    base: usize,
     seen_from: Option<usize>,
     scale: f64,
     scale_at: usize,
+    /// Distances from the hour's own level, of each hour on the clock that has ended.
+    hours: VecDeque<(usize, Vec<f32>)>,
+    level: Level,
+    /// Room for the values of a profile.
+    pool: Vec<f64>,
     cusum: f64,
     recent: VecDeque<Point>,
     open: Option<Open>,
@@ -171,6 +178,7 @@ impl SurgeDetector {
         for (i, s) in self.series.iter_mut().enumerate() {
             let count = counts.get(i).copied().unwrap_or(f64::NAN);
             s.push(count);
+            s.forget(t, config);
             if count.is_nan() {
                 continue;
             }
@@ -260,15 +268,49 @@ fn point(t: usize, count: f64, f: Forecast) -> Point {
     }
 }
 
+/// Values of a moving window, in order.
+struct Level {
+    sorted: Vec<f64>,
+    from: usize,
+    to: usize,
+}
+
+impl Level {
+    fn insert(&mut self, v: f64) {
+        let at = self.sorted.partition_point(|x| *x < v);
+        self.sorted.insert(at, v);
+    }
+
+    fn remove(&mut self, v: f64) {
+        let at = self.sorted.partition_point(|x| *x < v);
+        if self.sorted.get(at).is_some_and(|x| x.total_cmp(&v).is_eq()) {
+            self.sorted.remove(at);
+        }
+    }
+
+    fn median(&self) -> f64 {
+        let n = self.sorted.len();
+        match n {
+            0 => 0.0,
+            _ if n % 2 == 1 => self.sorted[n / 2],
+            _ => f64::midpoint(self.sorted[n / 2 - 1], self.sorted[n / 2]),
+        }
+    }
+}
+
 impl Series {
     const fn new() -> Self {
         Self {
             log: Vec::new(),
             flagged: Vec::new(),
             profile: Vec::new(),
+            base: 0,
             seen_from: None,
             scale: f64::NAN,
             scale_at: 0,
+            hours: VecDeque::new(),
+            level: Level { sorted: Vec::new(), from: 0, to: 0 },
+            pool: Vec::new(),
             cusum: 0.0,
             recent: VecDeque::new(),
             open: None,
@@ -279,6 +321,28 @@ impl Series {
         self.log.push(count.ln_1p());
         self.flagged.push(false);
         self.profile.push(f64::NAN);
+    }
+
+    // What no forecast looks at any more.
+    fn forget(&mut self, t: usize, config: &DetectorConfig) {
+        let keep = config.profile_weeks.max(1) * WEEK + DAY;
+        if t - self.base > 2 * keep {
+            let old = t - keep - self.base;
+            self.log.drain(..old);
+            self.flagged.drain(..old);
+            self.profile.drain(..old);
+            self.base += old;
+        }
+    }
+
+    fn flag(&mut self, m: usize, value: bool) {
+        if let Some(slot) = m.checked_sub(self.base).and_then(|i| self.flagged.get_mut(i)) {
+            // A minute that was usual and is not, or the other way round, changes the level.
+            if *slot != value && m < self.level.to {
+                self.level.to = 0;
+            }
+            *slot = value;
+        }
     }
 
     fn remember(&mut self, p: Option<Point>) {
@@ -292,34 +356,41 @@ impl Series {
     }
 
     fn usable(&self, t: usize) -> Option<f64> {
-        let v = *self.log.get(t)?;
-        let flagged = self.flagged.get(t).copied().unwrap_or(true);
+        let i = t.checked_sub(self.base)?;
+        let v = *self.log.get(i)?;
+        let flagged = self.flagged.get(i).copied().unwrap_or(true);
         (!v.is_nan() && !flagged).then_some(v)
+    }
+
+    // Usable minutes around the same minute of earlier periods.
+    fn gather(&self, pool: &mut Vec<f64>, t: usize, period: usize, times: usize, half: usize) {
+        let start = self.seen_from.unwrap_or(t).max(self.base);
+        for k in 1..=times {
+            let Some(centre) = t.checked_sub(k * period).filter(|c| *c + half >= start) else { break };
+            let range = centre.saturating_sub(half).max(start) - self.base..centre + half + 1 - self.base;
+            let (Some(log), Some(flagged)) = (self.log.get(range.clone()), self.flagged.get(range)) else {
+                break;
+            };
+            pool.extend(log.iter().zip(flagged).filter(|(v, f)| !v.is_nan() && !**f).map(|(v, _)| *v));
+        }
     }
 
     // Median of the same minute of the week in earlier weeks; of the day while there is no week.
     fn profile_at(&mut self, t: usize, config: &DetectorConfig) -> f64 {
-        if let Some(p) = self.profile.get(t)
+        if let Some(p) = t.checked_sub(self.base).and_then(|i| self.profile.get(i))
             && !p.is_nan()
         {
             return *p;
         }
-        let start = self.seen_from.unwrap_or(t);
-        let mut pool: Vec<f64> = Vec::with_capacity(64);
-        let gather = |pool: &mut Vec<f64>, period: usize, times: usize, half: usize| {
-            for k in 1..=times {
-                let Some(centre) = t.checked_sub(k * period).filter(|c| *c + half >= start) else { break };
-                for m in centre.saturating_sub(half).max(start)..=centre + half {
-                    pool.extend(self.usable(m));
-                }
-            }
-        };
-        gather(&mut pool, WEEK, config.profile_weeks, config.profile_half_width_min);
+        let mut pool = std::mem::take(&mut self.pool);
+        pool.clear();
+        self.gather(&mut pool, t, WEEK, config.profile_weeks, config.profile_half_width_min);
         if pool.len() < config.profile_half_width_min {
-            gather(&mut pool, DAY, 6, 10);
+            self.gather(&mut pool, t, DAY, 6, 10);
         }
         let p = median(&mut pool).unwrap_or(0.0);
-        if let Some(slot) = self.profile.get_mut(t) {
+        self.pool = pool;
+        if let Some(slot) = t.checked_sub(self.base).and_then(|i| self.profile.get_mut(i)) {
             *slot = p;
         }
         p
@@ -345,32 +416,56 @@ impl Series {
         Forecast { expected, scale, level, weeks }
     }
 
+    // Median of what the last minutes were above their profile; kept in order as the window moves.
     fn level(&mut self, t: usize, config: &DetectorConfig) -> f64 {
         let start = self.seen_from.unwrap_or(t);
-        let mut pool = Vec::with_capacity(config.level_min);
-        let last = t.saturating_sub(LEVEL_LAG);
-        for m in last.saturating_sub(config.level_min).max(start)..last {
-            if let Some(v) = self.usable(m) {
-                pool.push(v - self.profile_at(m, config));
-            }
+        let to = t.saturating_sub(LEVEL_LAG);
+        let from = to.saturating_sub(config.level_min).max(start).min(to);
+        let gap = self.level.to == 0 || from < self.level.from || from >= self.level.to;
+        if gap {
+            self.level = Level { sorted: Vec::with_capacity(config.level_min + 1), from, to: from };
         }
-        median(&mut pool).unwrap_or(0.0)
+        while self.level.from < from {
+            let m = self.level.from;
+            if let Some(v) = self.usable(m) {
+                let v = v - self.profile_at(m, config);
+                self.level.remove(v);
+            }
+            self.level.from += 1;
+        }
+        while self.level.to < to {
+            let m = self.level.to;
+            if let Some(v) = self.usable(m) {
+                let v = v - self.profile_at(m, config);
+                self.level.insert(v);
+            }
+            self.level.to += 1;
+        }
+        self.level.median()
     }
 
-    // Robust spread of past residuals around profile and the level of their own hour.
+    // Robust spread of past residuals around profile and the level of their own hour, over the hours on
+    // the clock of the last week.
     fn spread(&mut self, t: usize, config: &DetectorConfig) -> f64 {
         let start = self.seen_from.unwrap_or(t).max(t.saturating_sub(WEEK));
-        let mut residuals = Vec::with_capacity(WEEK / SCALE_STEP);
-        for block in (start..t).step_by(SCALE_EVERY) {
+        while self.hours.front().is_some_and(|h| h.0 < start) {
+            self.hours.pop_front();
+        }
+        let next = self.hours.back().map_or(start.next_multiple_of(SCALE_EVERY), |h| h.0 + SCALE_EVERY);
+        for block in (next..t.saturating_sub(SCALE_EVERY - 1)).step_by(SCALE_EVERY) {
             let mut hour = Vec::with_capacity(SCALE_EVERY);
-            for m in block..(block + SCALE_EVERY).min(t) {
+            for m in block..block + SCALE_EVERY {
                 if let Some(v) = self.usable(m) {
                     hour.push(v - self.profile_at(m, config));
                 }
             }
-            let Some(mid) = median(&mut hour) else { continue };
-            residuals.extend(hour.iter().step_by(SCALE_STEP).map(|v| (v - mid).abs()));
+            let mut sorted = hour.clone();
+            let mid = median(&mut sorted).unwrap_or(0.0);
+            #[expect(clippy::cast_possible_truncation, reason = "a spread needs no more digits")]
+            let distances = hour.iter().step_by(SCALE_STEP).map(|v| (v - mid).abs() as f32).collect();
+            self.hours.push_back((block, distances));
         }
+        let mut residuals: Vec<f64> = self.hours.iter().flat_map(|h| &h.1).map(|v| f64::from(*v)).collect();
         if residuals.len() < RESIDUALS_MIN {
             return 0.25;
         }
@@ -389,9 +484,7 @@ impl Series {
         points.push(p);
         let start = points.first().map_or(t, |q| q.minute);
         for m in start..=t {
-            if let Some(flag) = self.flagged.get_mut(m) {
-                *flag = true;
-            }
+            self.flag(m, true);
         }
         self.open = Some(Open {
             level: f.level,
@@ -420,11 +513,10 @@ impl Series {
             open.calm = 0;
             open.surge.end = t;
         }
-        if let Some(flag) = self.flagged.get_mut(t) {
-            *flag = true;
-        }
         let endless = t - open.surge.start > config.surge_min_max;
-        if open.calm >= config.close_after_min || endless {
+        let ended = open.calm >= config.close_after_min || endless;
+        self.flag(t, true);
+        if ended {
             if let Some(done) = self.open.take() {
                 let mut surge = done.surge;
                 surge.points.retain(|q| q.minute <= surge.end);
@@ -433,9 +525,7 @@ impl Series {
             self.cusum = 0.0;
             // The calm minutes that closed it are ordinary traffic.
             for m in (t + 1).saturating_sub(config.close_after_min)..=t {
-                if let Some(flag) = self.flagged.get_mut(m) {
-                    *flag = false;
-                }
+                self.flag(m, false);
             }
         }
     }
