@@ -52,6 +52,8 @@ pub struct LiveHistory {
     pub strangers: Option<Vec<Vec<f64>>>,
     /// Clients seen on earlier days, see [`known_key`].
     pub known: HashSet<u64>,
+    /// Sessions, by hash, that were granted a licence in the last hours.
+    pub sessions: HashSet<i64>,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -108,6 +110,14 @@ const SESSIONS_MAX: usize = 2_000_000;
 const SESSIONS_US: i64 = 4 * HOUR_US;
 const CALM_MIN: i64 = 5;
 const KEEP_MIN: usize = 29 * 1_440;
+/// A gap in the stream after which the minutes before it no longer say what is usual now.
+const FORGET_MIN: i64 = 30;
+const STRANGERS: usize = 0;
+const VOLUME: usize = 1;
+const TRACKS: [usize; 2] = [STRANGERS, VOLUME];
+/// Share of strangers from which on a surge of volume is the burst beside it.
+const SAME_SHARE: f64 = 0.5;
+const NEARLY_ALL: f64 = 0.7;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -135,7 +145,8 @@ struct Open {
     confirmed: bool,
     kind: SurgeKind,
     routes: Vec<String>,
-    found_by: (bool, bool),
+    /// For a burst: whether the volume shows it as well.
+    with_volume: bool,
     strangers: HashMap<i64, u32>,
 }
 
@@ -160,7 +171,8 @@ pub struct LiveWatch {
     newest: Vec<Vec<Count>>,
     minute: Minute,
     past: VecDeque<Minute>,
-    open: Option<Open>,
+    /// A burst of strangers and a surge of volume, each for itself where they are not the same thing.
+    open: [Option<Open>; 2],
     /// Rows that came too late for their second; they count in the present one.
     pub late_rows: u64,
 }
@@ -193,18 +205,31 @@ impl LiveWatch {
             ticked: 0,
             known: history.known,
             notes: history.notes,
-            sessions: [HashSet::new(), HashSet::new()],
+            sessions: [history.sessions, HashSet::new()],
             sessions_from_us: 0,
             second: None,
             ring: VecDeque::new(),
             newest: Vec::new(),
             minute: Minute::default(),
             past: VecDeque::new(),
-            open: None,
+            open: [None, None],
             late_rows: 0,
         };
         out.replay();
+        out.remember();
         out
+    }
+
+    // The last sealed minutes are what was before, until there are minutes of our own.
+    fn remember(&mut self) {
+        for t in self.ticked.saturating_sub(2 * BEFORE_MIN)..self.ticked {
+            let of = |all: &[VecDeque<f64>], i: usize| {
+                all[i].get(t).copied().filter(|v| v.is_finite()).unwrap_or(0.0)
+            };
+            let count = |i| Count { n: of(&self.counts, i), odd: of(&self.odd_counts, i), failed: 0.0 };
+            let series = (0..self.routes.len()).map(count).collect();
+            self.past.push_back(Minute { series, ..Minute::default() });
+        }
     }
 
     /// Replaces the clients that count as known: another day has begun.
@@ -275,7 +300,7 @@ impl LiveWatch {
     /// Closes what is open: the stream has ended.
     pub fn finish(&mut self) -> Vec<LiveEvent> {
         let now_us = self.second.unwrap_or(0) * 1_000_000;
-        self.close(now_us).into_iter().collect()
+        TRACKS.iter().filter_map(|k| self.close(*k, now_us)).collect()
     }
 
     fn count(&mut self, hit: &LiveHit<'_>) {
@@ -303,10 +328,10 @@ impl LiveWatch {
         if self.minute.clients.len() < CLIENTS_MAX {
             self.minute.clients.insert(hit.client);
         }
-        if let Some(open) = self.open.as_mut().filter(|_| odd)
-            && (open.strangers.len() < CLIENTS_MAX || open.strangers.contains_key(&hit.client))
-        {
-            *open.strangers.entry(hit.client).or_default() += 1;
+        for open in self.open.iter_mut().flatten().filter(|_| odd) {
+            if open.strangers.len() < CLIENTS_MAX || open.strangers.contains_key(&hit.client) {
+                *open.strangers.entry(hit.client).or_default() += 1;
+            }
         }
     }
 
@@ -374,7 +399,7 @@ impl LiveWatch {
     }
 
     fn skip(&mut self, to: i64, out: &mut Vec<LiveEvent>) {
-        out.extend(self.close(self.second.unwrap_or(to) * 1_000_000));
+        out.extend(self.finish());
         self.ring.clear();
         self.minute = Minute::default();
         self.past.clear();
@@ -387,6 +412,9 @@ impl LiveWatch {
         let end = to_us - to_us.rem_euclid(MINUTE_US);
         let blank = vec![f64::NAN; self.routes.len()];
         let mut missing = (end - self.ticked_us()) / MINUTE_US;
+        if missing > FORGET_MIN {
+            self.past.clear();
+        }
         if missing > i64::try_from(KEEP_MIN).unwrap_or(i64::MAX) {
             // Nothing that is kept would be left.
             self.counts.iter_mut().chain(&mut self.odd_counts).for_each(VecDeque::clear);
@@ -432,11 +460,10 @@ impl LiveWatch {
     // Seconds: what the last sixty say against the minute that has begun.
     fn look(&mut self, second: i64, out: &mut Vec<LiveEvent>) {
         let now_us = second * 1_000_000;
-        if self.open.is_some() {
-            out.extend(self.say("update", now_us));
-            return;
+        for k in TRACKS {
+            out.extend(self.say(k, "update", now_us));
         }
-        if self.ring.len() < RING_S.min(15) || self.ticked == 0 {
+        if self.open.iter().all(Option::is_some) || self.ring.len() < RING_S.min(15) || self.ticked == 0 {
             return;
         }
         let mut last = vec![Count::default(); self.routes.len()];
@@ -446,8 +473,7 @@ impl LiveWatch {
                 sum.odd += c.odd;
             }
         }
-        let mut found = (false, false);
-        let mut routes: Vec<(f64, String)> = Vec::new();
+        let mut seen: [Option<Vec<(f64, String)>>; 2] = [None, None];
         for (i, c) in last.iter().enumerate() {
             let volume = self.detector.peek(i, c.n).filter(|p| {
                 p.z >= self.config.open_z + EARLY_MARGIN && p.observed - p.expected >= self.config.excess_min
@@ -455,105 +481,124 @@ impl LiveWatch {
             let odd = self.scans.as_ref().and_then(|s| s.get(i)?.peek(c.odd)).filter(|(z, expected)| {
                 *z >= self.scan.open_z + EARLY_MARGIN && c.odd - expected >= self.scan.excess_min
             });
-            found = (found.0 || volume.is_some(), found.1 || odd.is_some());
-            if let Some(name) = self.routes[i].clone().filter(|_| volume.is_some() || odd.is_some()) {
-                let size = odd.map_or_else(|| volume.map_or(0.0, |p| p.excess()), |o| c.odd - o.1);
-                routes.push((size, name));
+            let sizes = [odd.map(|o| c.odd - o.1), volume.map(|p| p.excess())];
+            for (list, size) in seen.iter_mut().zip(sizes) {
+                let Some(size) = size else { continue };
+                let list = list.get_or_insert_default();
+                list.extend(self.routes[i].clone().map(|name| (size, name)));
             }
         }
-        if found == (false, false) {
-            return;
-        }
-        routes.sort_by(|a, b| b.0.total_cmp(&a.0));
         let start_us = now_us - now_us.rem_euclid(MINUTE_US);
-        self.begin(start_us, now_us, found, routes.into_iter().map(|r| r.1).collect(), false);
-        out.extend(self.say("open", now_us));
+        for (k, list) in seen.into_iter().enumerate() {
+            let Some(mut list) = list.filter(|_| self.open[k].is_none()) else { continue };
+            list.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let routes = list.into_iter().map(|r| r.1).collect();
+            self.begin(k, [start_us, now_us], now_us, routes, false);
+            out.extend(self.say(k, "open", now_us));
+        }
     }
 
     fn begin(
         &mut self,
-        start_us: i64,
+        k: usize,
+        [start_us, end_us]: [i64; 2],
         now_us: i64,
-        found_by: (bool, bool),
         routes: Vec<String>,
         confirmed: bool,
     ) {
-        self.open = Some(Open {
+        // The volume of a burst is said with the burst, until it ends.
+        if k == VOLUME && self.open[STRANGERS].as_ref().is_some_and(|b| b.with_volume) {
+            return;
+        }
+        self.open[k] = Some(Open {
             id: String::new(),
             start_us,
-            end_us: now_us,
+            end_us,
             opened_us: now_us,
             said_us: 0,
             confirmed,
             kind: SurgeKind::Unknown,
             routes,
-            found_by,
+            with_volume: false,
             strangers: HashMap::new(),
         });
     }
 
+    // What the detectors hold open: first minute, end of the last, routes.
+    fn held(&self, k: usize) -> Option<(i64, i64, Vec<String>)> {
+        let at = |m: usize| self.from_us + i64::try_from(m).unwrap_or(0) * MINUTE_US;
+        let all: Vec<(usize, usize, usize)> = if k == VOLUME {
+            self.detector.open().map(|s| (s.series, s.start, s.end)).collect()
+        } else {
+            let scans = self.scans.iter().flatten().enumerate();
+            scans.filter_map(|(i, s)| s.open().map(|(from, to)| (i, from, to))).collect()
+        };
+        let start = all.iter().map(|x| x.1).min()?;
+        let last = all.iter().map(|x| x.2).max()?;
+        let routes = all.iter().filter_map(|x| self.routes.get(x.0).cloned().flatten()).collect();
+        Some((at(start), at(last + 1), routes))
+    }
+
     // Minutes: what the detectors hold open now.
     fn settle(&mut self, end_us: i64, out: &mut Vec<LiveEvent>) {
-        let at = |m: usize| self.from_us + i64::try_from(m).unwrap_or(0) * MINUTE_US;
-        let mut start = i64::MAX;
-        let mut last = i64::MIN;
-        let mut found = (false, false);
-        let mut routes: Vec<String> = Vec::new();
-        for s in self.detector.open() {
-            (start, last, found.0) = (start.min(at(s.start)), last.max(at(s.end + 1)), true);
-            routes.extend(self.routes.get(s.series).cloned().flatten());
-        }
-        for (i, scan) in self.scans.iter().flatten().enumerate() {
-            let Some((from, to)) = scan.open() else { continue };
-            (start, last, found.1) = (start.min(at(from)), last.max(at(to + 1)), true);
-            routes.extend(self.routes.get(i).cloned().flatten());
-        }
-        let any = found.0 || found.1;
-        match &mut self.open {
-            None if any && end_us - last <= CALM_MIN * MINUTE_US => {
-                self.begin(start, end_us, found, routes, true);
-                out.extend(self.say("open", end_us));
-            }
-            None => {}
-            Some(open) if any => {
-                open.confirmed = true;
-                open.start_us = open.start_us.min(start.max(open.opened_us - CONFIRM_US));
-                open.end_us = last;
-                open.found_by = (open.found_by.0 || found.0, open.found_by.1 || found.1);
-                for r in routes {
-                    if !open.routes.contains(&r) {
-                        open.routes.push(r);
-                    }
+        for k in TRACKS {
+            match (self.held(k), &mut self.open[k]) {
+                (Some((start, last, routes)), None) if end_us - last <= CALM_MIN * MINUTE_US => {
+                    self.begin(k, [start, last], end_us, routes, true);
+                    out.extend(self.say(k, "open", end_us));
                 }
-                out.extend(self.say("update", end_us));
+                (Some((start, last, routes)), Some(open)) => {
+                    open.confirmed = true;
+                    open.start_us = open.start_us.min(start.max(open.opened_us - CONFIRM_US));
+                    open.end_us = last;
+                    let new: Vec<String> = routes.into_iter().filter(|r| !open.routes.contains(r)).collect();
+                    open.routes.extend(new);
+                    out.extend(self.say(k, "update", end_us));
+                }
+                (None, Some(open)) if open.confirmed || end_us - open.opened_us >= CONFIRM_US => {
+                    out.extend(self.close(k, end_us));
+                }
+                _ => {}
             }
-            Some(open) if open.confirmed || end_us - open.opened_us >= CONFIRM_US => {
-                out.extend(self.close(end_us));
-            }
-            Some(_) => {}
         }
     }
 
-    fn close(&mut self, now_us: i64) -> Option<LiveEvent> {
-        let open = self.open.as_mut()?;
+    fn close(&mut self, k: usize, now_us: i64) -> Option<LiveEvent> {
+        let open = self.open[k].as_mut()?;
         if !open.confirmed {
             open.end_us = open.opened_us;
         }
         let word = if open.confirmed { "close" } else { "withdrawn" };
-        let event = self.say(word, now_us);
-        self.open = None;
+        let event = self.say(k, word, now_us);
+        self.open[k] = None;
         event
     }
 
-    fn say(&mut self, event: &'static str, now_us: i64) -> Option<LiveEvent> {
-        let Judged { evidence: e, excess, requests, top } = self.judge(now_us)?;
+    fn say(&mut self, k: usize, event: &'static str, now_us: i64) -> Option<LiveEvent> {
+        let Judged { evidence: e, excess, requests, top } = self.judge(k, now_us)?;
         let told = self.scans.is_some();
-        let open = self.open.as_mut()?;
+        // A surge that strangers bring is the burst beside it, and said once.
+        if k == VOLUME
+            && e.stranger_share.is_some_and(|s| s >= SAME_SHARE)
+            && let [Some(burst), Some(surge)] = &mut self.open
+        {
+            burst.with_volume = true;
+            let said = surge.said_us > 0;
+            if !said {
+                self.open[VOLUME] = None;
+                return None;
+            }
+        }
+        let other = self.open[1 - k].as_ref().map(|o| o.id.clone());
+        let open = self.open[k].as_mut()?;
         if open.routes.is_empty() {
             open.routes = top;
         }
         if event == "open" {
             open.id = identity(open.start_us, &open.routes);
+            if other.as_ref() == Some(&open.id) {
+                open.id.push_str("-b");
+            }
         }
         let p = attack_probability(&e);
         let kind = kind(&e, p);
@@ -562,7 +607,7 @@ impl LiveWatch {
             return None;
         }
         (open.kind, open.said_us) = (kind, now_us);
-        let by = [(open.found_by.1, "strangers"), (open.found_by.0, "volume")];
+        let by = [(k == STRANGERS, "strangers"), (k == VOLUME || open.with_volume, "volume")];
         Some(LiveEvent {
             event,
             incident_id: open.id.clone(),
@@ -582,17 +627,19 @@ impl LiveWatch {
     }
 
     // The open surge by the same functions as on the sealed path.
-    fn judge(&self, now_us: i64) -> Option<Judged> {
-        let open = self.open.as_ref()?;
+    fn judge(&self, k: usize, now_us: i64) -> Option<Judged> {
+        let open = self.open[k].as_ref()?;
         let w = self.windows(open, now_us);
         let look = self.look_at(open, &w);
         let [n, _, n0, _] = look.all;
         let extra = (n - n0 * w.scale).max(0.0);
         let odd_extra = (look.odd.requests - look.odd_before.requests * w.scale).max(0.0);
-        let by_strangers = open.found_by.1;
+        let by_strangers = k == STRANGERS;
         let share =
             if by_strangers { Some(1.0) } else { (extra > 0.0).then(|| (odd_extra / extra).min(1.0)) };
-        let excess = if by_strangers && !open.found_by.0 { odd_extra } else { extra.max(odd_extra) };
+        // Where nearly all of a surge is strange, all of it is the burst.
+        let whole = !by_strangers || (open.with_volume && odd_extra >= NEARLY_ALL * extra);
+        let excess = if whole { extra.max(odd_extra) } else { odd_extra };
         let candidate = Candidate {
             start: 0,
             end: 0,

@@ -19,7 +19,7 @@ const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 /// A surge of days is judged by six hours around its peak.
 /// A session that was granted a licence so long ago may still be watching.
-const FOLLOWED_HOURS: i64 = 8;
+pub(crate) const FOLLOWED_HOURS: i64 = 8;
 const LOOK_MAX_US: i64 = 6 * HOUR_US;
 
 /// One rule in words.

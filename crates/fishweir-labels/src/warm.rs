@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{DetectorConfig, ScanConfig};
-use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
+use fishweir_pipeline::{Catalog, DAY_US, HOUR_US, Interval, MINUTE_US, PipelineError};
 
 use crate::live::{LiveHistory, known_key};
 use crate::notes;
+use crate::raw::FOLLOWED_HOURS;
 use crate::series::{self, between_sql};
 use crate::strangers::{self, Mark};
 
@@ -60,6 +61,7 @@ pub async fn live_history(
         out.strangers = Some(out.routes.iter().map(|r| fit(of(r))).collect());
     }
     out.known = known_clients(catalog, day).await?;
+    out.sessions = watching(catalog, now_us).await?;
     if out.known.is_empty() {
         // Without an earlier day everybody would be a stranger.
         out.strangers = None;
@@ -85,6 +87,23 @@ pub async fn known_clients(catalog: &Catalog, day_us: i64) -> Result<HashSet<u64
         let (client, asn) =
             (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
         out.extend(client.values().iter().zip(asn.values()).map(|(c, a)| known_key(*c, *a)));
+    }
+    Ok(out)
+}
+
+// Sessions that may still be watching; none where raw rows are gone.
+async fn watching(catalog: &Catalog, now_us: i64) -> Result<HashSet<i64>, PipelineError> {
+    const TABLE: &str = "requests";
+    let mut out = HashSet::new();
+    if catalog.lake().existing(TABLE).await?.is_none() {
+        return Ok(out);
+    }
+    let sql = format!(
+        "SELECT DISTINCT hash64(session) FROM {TABLE} WHERE {} AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400",
+        between_sql("time", Interval::new(now_us - FOLLOWED_HOURS * HOUR_US, now_us))
+    );
+    for batch in catalog.query(&[TABLE], &sql).await? {
+        out.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
     }
     Ok(out)
 }
