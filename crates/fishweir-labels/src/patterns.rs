@@ -61,8 +61,13 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     tag_routes(look, &mut tag);
     let slow = share(o.slow, o.requests);
     tag("low_and_slow", ramp(slow, 0.2, 0.6), format!("{:.0} % took over ten seconds", slow * 100.0));
-    let pulse = pulses(minutes);
-    tag("pulse_wave", pulse, format!("{:.0} % of the minutes are calm between bursts", pulse * 100.0));
+    let (bursts, calm) = pulses(minutes);
+    let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) } else { 0.0 };
+    tag(
+        "pulse_wave",
+        pulse,
+        format!("{bursts} bursts, {:.0} % of the minutes calm between them", calm * 100.0),
+    );
     out.sort_by(|a, b| b.strength.total_cmp(&a.strength));
     out
 }
@@ -104,17 +109,17 @@ pub(crate) fn is_sign_in(route: &str) -> bool {
     ["login", "signin", "sign-in", "token", "auth"].iter().any(|w| route.contains(w))
 }
 
-// Share of calm minutes between the first and the last busy one, when there are several bursts.
+// Bursts after the first calm, and the share of calm minutes between the first and the last busy one.
 #[expect(clippy::cast_precision_loss, reason = "minutes")]
-fn pulses(minutes: &[f64]) -> f64 {
+fn pulses(minutes: &[f64]) -> (usize, f64) {
     let top = minutes.iter().copied().fold(0.0, f64::max);
     let busy: Vec<bool> = minutes.iter().map(|m| *m > 0.25 * top).collect();
     let bursts = busy.windows(2).filter(|w| !w[0] && w[1]).count();
     let (Some(first), Some(last)) = (busy.iter().position(|b| *b), busy.iter().rposition(|b| *b)) else {
-        return 0.0;
+        return (0, 0.0);
     };
     let calm = busy[first..=last].iter().filter(|b| !**b).count() as f64 / (last - first + 1) as f64;
-    if bursts >= 3 { ramp(calm, 0.15, 0.45) } else { 0.0 }
+    (bursts, calm)
 }
 
 /// Returns where an attack came from: `few_hosts`, `data_centre`, `residential` or `iot`.

@@ -38,7 +38,7 @@ pub fn incident_html(i: &Row) -> String {
                     h1 { (title) }
                     p.lead { (lead(i)) }
                     p.action { strong { "Next: " } (text(i, "next")) }
-                    article {
+                    article.wide {
                         (PreEscaped(charts::incident(&owned(i, "minutes"))))
                         p.legend { "requests a minute, usual band, " span.stopped { "stopped" } }
                     }
@@ -76,8 +76,8 @@ fn what(i: &Row) -> Markup {
             h2 { "What it was" }
             dl {
                 dt { "Attack probability" } dd { (number(i, "p_attack", "share")) }
-                dt { "Peak" } dd { (text(i, "peak").replace('T', " ")) ", " (number(i, "peak_requests_per_min", "requests")) "a minute" }
-                dt { "Above expectation" } dd { (number(i, "excess_requests", "requests")) "(" (range(i, "excess_low", "excess_high")) ")" }
+                dt { "Peak" } dd { (text(i, "peak").replace('T', " ")) ", " (number(i, "peak_requests_per_min", "requests")) " a minute" }
+                dt { "Above expectation" } dd { (number(i, "excess_requests", "requests")) " (" (range(i, "excess_low", "excess_high")) ")" }
                 dt { "Clients" } dd { (number(i, "clients", "")) "(" (range(i, "clients_low", "clients_high")) ")" }
                 dt { "Came from" } dd { (text(i, "source_tier").replace('_', " ")) }
                 dt { "Noticed by" } dd { (text(i, "found_by")) }
@@ -137,8 +137,12 @@ fn evidence(i: &Row) -> Markup {
     let known: Value = serde_json::from_str(&text(i, "evidence")).unwrap_or_default();
     let shown = |v: &Value| match v {
         Value::Null => "unknown".to_owned(),
-        Value::Number(n) => format!("{:.3}", n.as_f64().unwrap_or(f64::NAN)),
+        Value::Number(n) => {
+            let v = n.as_f64().unwrap_or(f64::NAN);
+            if v.abs() >= 10.0 { format!("{v:.0}") } else { format!("{:.3}", v + 0.0) }
+        }
         Value::Array(a) if a.is_empty() => "none".to_owned(),
+        Value::Array(a) => a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
     html! {
@@ -160,7 +164,7 @@ fn drivers(i: &Row) -> Markup {
             h3 { "What tells it from members" }
             @if all.is_empty() { p.range { "no single mark does" } }
             @for d in all {
-                p { code { (text(d, "rule")) } " covers " (number(d, "coverage", "share")) "of the excess and " (number(d, "normal_share", "share")) "of normal traffic" }
+                p { code { (text(d, "rule")) } " covers " (number(d, "coverage", "share")) " of the excess and " (number(d, "normal_share", "share")) " of normal traffic" }
             }
         }
     }
@@ -198,7 +202,7 @@ fn similar(i: &Row) -> Markup {
         @if !all.is_empty() {
             article {
                 h3 { "Similar before" }
-                ul { @for s in all { li { (text(s, "incident_id")) ": " (number(s, "excess_requests", "requests")) "in " (number(s, "duration_s", "seconds")) ", " (number(s, "stopped_share", "share")) "stopped" } } }
+                ul { @for s in all { li { (text(s, "incident_id")) ": " (number(s, "excess_requests", "requests")) " in " (number(s, "duration_s", "seconds")) ", " (number(s, "stopped_share", "share")) " stopped" } } }
             }
         }
     }
