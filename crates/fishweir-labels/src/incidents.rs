@@ -469,7 +469,7 @@ impl NativeModel for DosIncidents {
             description:
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were."
                     .to_owned(),
-            version: fingerprint(["incidents-6", &format!("{:?} {:?}", self.config, self.scan)]),
+            version: fingerprint(["incidents-7", &format!("{:?} {:?}", self.config, self.scan)]),
             grain: Grain::Minute,
             time: "start".to_owned(),
             interval: Grain::Day,
