@@ -9,6 +9,7 @@ mod classify;
 mod columns;
 mod incidents;
 mod live;
+mod live_marks;
 mod notes;
 mod outcome;
 mod patterns;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::candidates::Candidate;
 use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
 use crate::incidents::{evidence, identity, top_routes};
+use crate::live_marks::{JA4, MarkKey, Marks, NETWORK};
 use crate::notes::{self, Note};
 use crate::raw::{ClientSums, Look, RouteSums};
 
@@ -27,6 +28,8 @@ pub struct LiveHit<'a> {
     pub client: i64,
     /// Number of the network, -1 when unknown.
     pub network: i64,
+    /// Hash of the TLS fingerprint.
+    pub ja4: Option<i64>,
     /// Hash of the session.
     pub session: Option<i64>,
     /// Whether an account is signed in.
@@ -54,6 +57,8 @@ pub struct LiveHistory {
     pub known: HashSet<u64>,
     /// Sessions, by hash, that were granted a licence in the last hours.
     pub sessions: HashSet<i64>,
+    /// Requests of strangers a minute by mark, as long as the others.
+    pub(crate) marks: Vec<(MarkKey, Vec<f64>)>,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -161,6 +166,7 @@ pub struct LiveWatch {
     odd_counts: Vec<VecDeque<f64>>,
     detector: SurgeDetector,
     scans: Option<Vec<BurstScan>>,
+    marks: Marks,
     ticked: usize,
     known: HashSet<u64>,
     notes: Vec<Note>,
@@ -197,6 +203,7 @@ impl LiveWatch {
             counts: queue(history.counts),
             odd_counts: queue(history.strangers.unwrap_or_default()),
             scans: told.then(Vec::new),
+            marks: Marks::new(&scan, history.marks),
             config,
             scan,
             from_us: history.from_us,
@@ -245,6 +252,9 @@ impl LiveWatch {
             let short = length - queue.len();
             queue.extend(std::iter::repeat_n(f64::NAN, short));
             queue.drain(..drop);
+        }
+        if drop > 0 {
+            self.marks.forget(drop);
         }
         self.from_us += i64::try_from(drop).unwrap_or(0) * MINUTE_US;
         self.detector = SurgeDetector::new(self.config.clone(), self.routes.len());
@@ -323,6 +333,12 @@ impl LiveWatch {
                 all[i].failed += f64::from(u8::from(hit.failed));
             }
         }
+        if odd {
+            self.marks.count((NETWORK, hit.network));
+            if let Some(ja4) = hit.ja4 {
+                self.marks.count((JA4, ja4));
+            }
+        }
         self.minute.with_account += f64::from(u8::from(hit.with_account));
         self.minute.stopped += f64::from(u8::from(hit.stopped));
         if self.minute.clients.len() < CLIENTS_MAX {
@@ -346,13 +362,17 @@ impl LiveWatch {
         self.routes.push(Some(route.to_owned()));
         self.index.insert(route.to_owned(), i);
         self.counts.push(VecDeque::from(vec![f64::NAN; self.ticked]));
-        self.odd_counts.push(VecDeque::from(vec![f64::NAN; self.ticked]));
+        // Nobody was a stranger on a route that nobody came to.
+        let none: VecDeque<f64> = self.odd_counts.first().map_or_else(VecDeque::new, |whole| {
+            whole.iter().map(|w| if w.is_nan() { f64::NAN } else { 0.0 }).collect()
+        });
         self.detector.add();
         if let Some(scans) = &mut self.scans {
             let mut scan = BurstScan::new(i, self.scan.clone());
-            (0..self.ticked).for_each(|_| scan.tick(f64::NAN));
+            none.iter().for_each(|k| scan.tick(*k));
             scans.push(scan);
         }
+        self.odd_counts.push(none);
         Some(i)
     }
 
@@ -418,11 +438,13 @@ impl LiveWatch {
         if missing > i64::try_from(KEEP_MIN).unwrap_or(i64::MAX) {
             // Nothing that is kept would be left.
             self.counts.iter_mut().chain(&mut self.odd_counts).for_each(VecDeque::clear);
+            self.marks = Marks::new(&self.scan, Vec::new());
             self.from_us = end;
             self.replay();
             return;
         }
         while missing > 0 {
+            self.marks.tick(&self.odd_counts[0], false);
             self.counts.iter_mut().chain(&mut self.odd_counts).for_each(|q| q.push_back(f64::NAN));
             self.tick(&blank, &blank);
             missing -= 1;
@@ -443,6 +465,7 @@ impl LiveWatch {
         let value = |v: f64| if whole { v } else { f64::NAN };
         let row: Vec<f64> = minute.series.iter().map(|c| value(c.n)).collect();
         let odd: Vec<f64> = minute.series.iter().map(|c| value(c.odd)).collect();
+        self.marks.tick(&self.odd_counts[0], whole && self.scans.is_some());
         for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
         }
@@ -531,7 +554,8 @@ impl LiveWatch {
             self.detector.open().map(|s| (s.series, s.start, s.end)).collect()
         } else {
             let scans = self.scans.iter().flatten().enumerate();
-            scans.filter_map(|(i, s)| s.open().map(|(from, to)| (i, from, to))).collect()
+            let marks = self.marks.open().map(|(from, to)| (0, from, to));
+            scans.filter_map(|(i, s)| s.open().map(|(from, to)| (i, from, to))).chain(marks).collect()
         };
         let start = all.iter().map(|x| x.1).min()?;
         let last = all.iter().map(|x| x.2).max()?;

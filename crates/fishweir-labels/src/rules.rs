@@ -118,6 +118,22 @@ fn number(batch: &RecordBatch, column: usize, row: usize) -> f64 {
     if c.is_valid(row) { c.value(row) } else { 0.0 }
 }
 
+// Days on which a rule met anybody whose traces still live.
+async fn days(catalog: &Catalog, wide: Interval) -> Result<Vec<i64>, PipelineError> {
+    if catalog.lake().existing(HITS).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT DISTINCT date_bin(INTERVAL '1 day', hour) AS day FROM {HITS} WHERE {} ORDER BY 1",
+        between_sql("hour", wide)
+    );
+    let mut out = Vec::new();
+    for batch in catalog.query(&[HITS], &sql).await? {
+        out.extend(batch.column(0).as_primitive::<TimestampMicrosecondType>().iter().flatten());
+    }
+    Ok(out)
+}
+
 // Whether any client of the week before is known: without, nobody is a stranger.
 async fn told(catalog: &Catalog, day: Interval) -> Result<bool, PipelineError> {
     if catalog.lake().existing(SEEN).await?.is_none() {
@@ -434,18 +450,20 @@ impl NativeModel for RuleOutcomes {
         let wide = Interval::new(range.from_us - OVERLAP_DAYS * DAY_US, range.to_us);
         let (mut batches, mut pairs) = (Vec::new(), Vec::new());
         let stored = catalog.lake().existing(OUTCOMES).await?.is_some();
-        for at in (wide.from_us..wide.to_us).step_by(usize::try_from(DAY_US).unwrap_or(usize::MAX)) {
-            let day = Interval::new(at, at + DAY_US);
-            let all = outcomes(catalog, day).await?;
-            if all.is_empty() && stored {
-                // No rule met anybody, or its clients are forgotten by now: what was learned stays.
-                for (name, to) in [(OUTCOMES, &mut batches), (OVERLAPS, &mut pairs)] {
-                    let sql = format!("SELECT * FROM {name} WHERE {}", between_sql("day", day));
-                    to.extend(catalog.query(&[name], &sql).await?);
-                }
-            } else if !all.is_empty() {
-                batches.push(rows(at, &all, now_us)?);
-                pairs.extend(overlaps(catalog, day, now_us).await?);
+        let days = days(catalog, wide).await?;
+        for at in &days {
+            let day = Interval::new(*at, at + DAY_US);
+            batches.push(rows(*at, &outcomes(catalog, day).await?, now_us)?);
+            pairs.extend(overlaps(catalog, day, now_us).await?);
+        }
+        // No rule met anybody, or its clients are forgotten by now: what was learned stays.
+        if stored {
+            let met: Vec<String> = days.iter().map(|d| time_literal(*d)).collect();
+            let other =
+                if met.is_empty() { String::new() } else { format!(" AND day NOT IN ({})", met.join(", ")) };
+            for (name, to) in [(OUTCOMES, &mut batches), (OVERLAPS, &mut pairs)] {
+                let sql = format!("SELECT * FROM {name} WHERE {}{other}", between_sql("day", wide));
+                to.extend(catalog.query(&[name], &sql).await?);
             }
         }
         Ok(NativeOutput {

@@ -6,9 +6,11 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts};
+use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
 
 use crate::candidates::{Candidate, GROUP_GAP_MIN};
+use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::series::between_sql;
 
 const VALUES_MAX: usize = 200;
@@ -133,6 +135,18 @@ impl Strangers {
     pub(crate) fn series(&self, mark: &Mark) -> Option<&[f64]> {
         let i = self.marks.iter().position(|m| m == mark)?;
         self.counts.get(i).map(Vec::as_slice)
+    }
+
+    /// Returns the series of fingerprints and networks, the busiest first.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = (MarkKey, &[f64])> {
+        self.marks.iter().zip(&self.counts).filter_map(|(m, c)| {
+            let key = match m {
+                Mark::Ja4(v) => (JA4, hash64(v)),
+                Mark::Asn(v) => (NETWORK, v.parse().ok()?),
+                Mark::All | Mark::Route(_) => return None,
+            };
+            Some((key, c.as_slice()))
+        })
     }
 
     /// Returns the bursts over all series that show them, by start: routes with the largest share of the

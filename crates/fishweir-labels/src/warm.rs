@@ -59,12 +59,14 @@ pub async fn live_history(
             Some(r) => s.series(&Mark::Route(r.clone())).map_or_else(|| none.clone(), <[f64]>::to_vec),
         };
         out.strangers = Some(out.routes.iter().map(|r| fit(of(r))).collect());
+        out.marks = s.marks().map(|(key, counts)| (key, fit(counts.to_vec()))).collect();
     }
     out.known = known_clients(catalog, day).await?;
     out.sessions = watching(catalog, now_us).await?;
     if out.known.is_empty() {
         // Without an earlier day everybody would be a stranger.
         out.strangers = None;
+        out.marks.clear();
     }
     Ok(out)
 }

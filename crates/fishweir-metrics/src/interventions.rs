@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_detect::{Impact, discoveries};
@@ -16,7 +17,6 @@ use fishweir_pipeline::{
     fingerprint, time_literal, utc_microseconds,
 };
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::catalogue::{Audience, Direction, Metric, MetricType};
 use crate::evaluate::Evaluator;
@@ -116,6 +116,38 @@ fn outcome(verdict: &str, direction: Direction) -> Option<&'static str> {
         ("fall", Direction::HigherIsBetter) | ("rise", Direction::LowerIsBetter) => Some("worse"),
         _ => None,
     }
+}
+
+// Time, title and scope of the interventions of a span.
+async fn notes(
+    catalog: &Catalog,
+    span: Interval,
+) -> Result<Vec<(i64, String, Option<String>)>, PipelineError> {
+    const TABLE: &str = "notes";
+    if catalog.lake().existing(TABLE).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT time, title, scope FROM {TABLE} WHERE kind = 'intervention' AND time >= {} AND time < {} ORDER BY 1, 2",
+        time_literal(span.from_us),
+        time_literal(span.to_us)
+    );
+    let mut out = Vec::new();
+    for batch in catalog.query(&[TABLE], &sql).await? {
+        let bad =
+            |e: arrow::error::ArrowError| PipelineError::Query { what: sql.clone(), cause: e.to_string() };
+        let time = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        let (title, scope) = (
+            cast(batch.column(1), &DataType::Utf8).map_err(bad)?,
+            cast(batch.column(2), &DataType::Utf8).map_err(bad)?,
+        );
+        let (title, scope) = (title.as_string::<i32>(), scope.as_string::<i32>());
+        for r in 0..batch.num_rows() {
+            let scope = scope.is_valid(r).then(|| scope.value(r).to_owned());
+            out.push((time.value(r), title.value(r).to_owned(), scope));
+        }
+    }
+    Ok(out)
 }
 
 async fn follow(
@@ -236,21 +268,13 @@ impl NativeModel for Interventions {
         // A day of values changes the verdict on everything up to four weeks before it.
         let wide = Interval::new(range.from_us - FOLLOW_DAYS * DAY_US, range.to_us);
         let mut all = Vec::new();
-        if catalog.lake().existing("notes").await?.is_some() {
+        let notes = notes(catalog, wide).await?;
+        if !notes.is_empty() {
             let evaluator = self.0.evaluator(catalog, now_us).await?;
             let until_us = evaluator.sealed_span("requests").map_or(0, |s| s.to_us);
-            let sql = format!(
-                "SELECT CAST(time AS BIGINT) AS us, title, scope FROM notes WHERE kind = 'intervention' AND time >= {} AND time < {} ORDER BY 1, 2",
-                time_literal(wide.from_us),
-                time_literal(wide.to_us)
-            );
-            for note in evaluator.rows(&sql).await? {
-                let Some(us) = note.get("us").and_then(Value::as_i64) else { continue };
-                let text = |k: &str| note.get(k).and_then(Value::as_str);
-                let scope = scope(text("scope"), evaluator.metrics());
-                all.extend(
-                    follow(&evaluator, us, text("title").unwrap_or_default(), &scope, until_us).await?,
-                );
+            for (us, title, text) in notes {
+                let scope = scope(text.as_deref(), evaluator.metrics());
+                all.extend(follow(&evaluator, us, &title, &scope, until_us).await?);
             }
         }
         let batch = rows(&all, now_us)?;

@@ -213,8 +213,8 @@ struct Rows<'a> {
     text: BTreeMap<&'static str, ArrayRef>,
 }
 
-const TEXTS: [&str; 8] =
-    ["route", "device", "ip", "session", "account", "action", "mode", "challenge_result"];
+const TEXTS: [&str; 9] =
+    ["ja4", "route", "device", "ip", "session", "account", "action", "mode", "challenge_result"];
 
 impl<'a> Rows<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self> {
@@ -248,6 +248,7 @@ impl<'a> Rows<'a> {
             route,
             client: hash64(client),
             network: if self.asn.is_valid(r) { self.asn.value(r) } else { -1 },
+            ja4: self.text("ja4", r).map(hash64),
             session: self.text("session", r).map(hash64),
             with_account: self.text("account", r).is_some(),
             licensed: status < 400 && (route.contains("licence") || route.contains("license")),

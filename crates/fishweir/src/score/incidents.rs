@@ -29,6 +29,7 @@ pub(crate) struct Found {
     pub(crate) detected_us: i64,
     pub(crate) routes: Vec<String>,
     pub(crate) excess: Option<f64>,
+    pub(crate) p_attack: Option<f64>,
     pub(crate) driver: Option<String>,
 }
 
@@ -44,6 +45,7 @@ impl Found {
             detected_us: int("detected_us")?,
             routes: text("routes")?.split(' ').map(str::to_owned).collect(),
             excess: row.get("excess_requests").and_then(Value::as_f64),
+            p_attack: row.get("p_attack").and_then(Value::as_f64),
             driver: text("driver"),
         })
     }
@@ -129,6 +131,7 @@ pub(crate) fn score(
             let hits = large.iter().filter(|c| caught(c)).count();
             Rate::of(hits, large.len(), "no attack brought a fifth of a route for three minutes")
         })
+        .with("p_attack_calibration_error", calibration(found, &is_true))
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
         .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
@@ -142,6 +145,20 @@ pub(crate) fn score(
         score = score.with(name, value);
     }
     score
+}
+
+// Mean distance between the probability that was said and the share that was true, over tenths.
+#[expect(clippy::cast_precision_loss, reason = "counts of incidents")]
+fn calibration(found: &[Found], is_true: &dyn Fn(&Found) -> bool) -> Option<f64> {
+    let mut bins = [(0usize, 0.0, 0usize); 10];
+    for f in found {
+        let Some(p) = f.p_attack else { continue };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a tenth")]
+        let bin = &mut bins[((p * 10.0) as usize).min(9)];
+        *bin = (bin.0 + 1, bin.1 + p, bin.2 + usize::from(is_true(f)));
+    }
+    let n: usize = bins.iter().map(|b| b.0).sum();
+    (n > 0).then(|| bins.iter().map(|b| (b.1 - b.2 as f64).abs()).sum::<f64>() / n as f64)
 }
 
 fn grouped(
@@ -283,6 +300,7 @@ mod tests {
             detected_us: (from + 1) * 60_000_000,
             routes: vec![route.to_owned()],
             excess: Some(900.0),
+            p_attack: Some(if kind == "attack" { 0.95 } else { 0.05 }),
             driver: Some("route = /home AND ja4 = tool".to_owned()),
         }
     }
@@ -305,6 +323,9 @@ mod tests {
         assert_eq!(s.detail["driver_conjunction_f1_median"], 1.0);
         let error = s.detail["excess_volume_error_median"].as_f64().unwrap();
         assert!((error - 0.1).abs() < 1e-9);
+        // Two said 0.95 of which one was, one said 0.05 that was.
+        let off = s.detail["p_attack_calibration_error"].as_f64().unwrap();
+        assert!((off - 1.85 / 3.0).abs() < 1e-9, "{off}");
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! Strangers by fingerprint and by network: a trickle shows in one of them before it shows in the whole.
+
+use std::collections::{HashMap, VecDeque};
+
+use fishweir_detect::{BurstScan, ScanConfig};
+
+/// Kind of a mark and its value, hashed.
+pub(crate) type MarkKey = (u8, i64);
+
+pub(crate) const JA4: u8 = 0;
+pub(crate) const NETWORK: u8 = 1;
+
+const MARKS_MAX: usize = 150;
+const NEWCOMERS_MAX: usize = 10_000;
+/// Strangers of a minute that make a mark worth following.
+const NEWCOMER_MIN: f64 = 3.0;
+/// Minutes without a stranger after which a mark is forgotten.
+const IDLE_MIN: usize = 7 * 1_440;
+
+struct One {
+    counts: VecDeque<f64>,
+    scan: BurstScan,
+    now: f64,
+}
+
+/// Requests of strangers a minute, by mark.
+pub(crate) struct Marks {
+    config: ScanConfig,
+    all: HashMap<MarkKey, One>,
+    newcomers: HashMap<MarkKey, f64>,
+}
+
+fn scanned(config: &ScanConfig, counts: &VecDeque<f64>) -> BurstScan {
+    let mut scan = BurstScan::new(0, config.clone());
+    counts.iter().for_each(|k| scan.tick(*k));
+    scan
+}
+
+impl Marks {
+    /// Returns the marks of a history whose series are equally long.
+    pub(crate) fn new(config: &ScanConfig, history: Vec<(MarkKey, Vec<f64>)>) -> Self {
+        let mut all = HashMap::new();
+        for (key, counts) in history.into_iter().take(MARKS_MAX) {
+            let counts = VecDeque::from(counts);
+            all.insert(key, One { scan: scanned(config, &counts), counts, now: 0.0 });
+        }
+        Self { config: config.clone(), all, newcomers: HashMap::new() }
+    }
+
+    /// Counts a request of a stranger.
+    pub(crate) fn count(&mut self, key: MarkKey) {
+        if let Some(one) = self.all.get_mut(&key) {
+            one.now += 1.0;
+        } else if self.newcomers.len() < NEWCOMERS_MAX || self.newcomers.contains_key(&key) {
+            *self.newcomers.entry(key).or_default() += 1.0;
+        }
+    }
+
+    /// Ends a minute; `whole` are the strangers a minute of all marks up to before it, NaN where they
+    /// were not told. `known` is false for a minute without data.
+    pub(crate) fn tick(&mut self, whole: &VecDeque<f64>, known: bool) {
+        for one in self.all.values_mut() {
+            let k = if known { one.now } else { f64::NAN };
+            one.now = 0.0;
+            one.counts.push_back(k);
+            one.scan.tick(k);
+        }
+        for (key, k) in self.newcomers.drain() {
+            if !known || k < NEWCOMER_MIN || self.all.len() >= MARKS_MAX {
+                continue;
+            }
+            // Nobody with this mark was a stranger so far.
+            let mut counts: VecDeque<f64> =
+                whole.iter().map(|w| if w.is_nan() { f64::NAN } else { 0.0 }).collect();
+            let mut scan = scanned(&self.config, &counts);
+            counts.push_back(k);
+            scan.tick(k);
+            self.all.insert(key, One { counts, scan, now: 0.0 });
+        }
+    }
+
+    /// Forgets the oldest minutes, and marks that nobody has had for a week.
+    pub(crate) fn forget(&mut self, drop: usize) {
+        self.all.retain(|_, one| one.counts.iter().rev().take(IDLE_MIN).any(|k| *k > 0.0));
+        for one in self.all.values_mut() {
+            one.counts.drain(..drop.min(one.counts.len()));
+            one.scan = scanned(&self.config, &one.counts);
+        }
+    }
+
+    /// Returns the first and the last minute so far of every open burst.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.all.values().filter_map(|one| one.scan.open())
+    }
+}
