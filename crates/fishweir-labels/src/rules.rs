@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -129,7 +130,9 @@ async fn days(catalog: &Catalog, wide: Interval) -> Result<Vec<i64>, PipelineErr
     );
     let mut out = Vec::new();
     for batch in catalog.query(&[HITS], &sql).await? {
-        out.extend(batch.column(0).as_primitive::<TimestampMicrosecondType>().iter().flatten());
+        // The engine bins into nanoseconds.
+        let day = cast(batch.column(0), &utc_microseconds()).map_err(failed)?;
+        out.extend(day.as_primitive::<TimestampMicrosecondType>().iter().flatten());
     }
     Ok(out)
 }
