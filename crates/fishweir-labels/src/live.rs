@@ -469,6 +469,7 @@ impl LiveWatch {
         for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
         }
+        debug_assert!(self.ticked_us() <= end_us - MINUTE_US, "a minute is counted once");
         self.tick(&row, &odd);
         self.past.push_back(minute);
         if self.past.len() > PAST_MIN {
@@ -626,7 +627,7 @@ impl LiveWatch {
         }
         let p = attack_probability(&e);
         let kind = kind(&e, p);
-        let changed = kind != open.kind;
+        let changed = (kind == SurgeKind::Attack) != (open.kind == SurgeKind::Attack);
         if event == "update" && !changed && now_us - open.said_us < UPDATE_S * 1_000_000 {
             return None;
         }

@@ -32,7 +32,9 @@ pub async fn live_history(
     now_us: i64,
 ) -> Result<LiveHistory, PipelineError> {
     let mut out = LiveHistory::default();
-    let end_us = last_minute(catalog, now_us).await?.map(|m| m + MINUTE_US);
+    // The minute that has begun is ours to count.
+    let begun_us = now_us - now_us.rem_euclid(MINUTE_US);
+    let end_us = last_minute(catalog, begun_us).await?.map(|m| m + MINUTE_US);
     let day = now_us - now_us.rem_euclid(DAY_US);
     out.notes = notes::load(catalog, Interval::new(now_us - DAY_US, now_us + AHEAD_DAYS * DAY_US)).await?;
     let Some(end_us) = end_us else { return Ok(out) };
