@@ -118,6 +118,7 @@ pub fn advise(f: &RuleFacts) -> Advice {
     match f.shadow {
         true if p.low >= TRUSTED => on(format!("{range}: let it act"), f.bad_passed_per_day),
         true if p.high < WRONG => Advice {
+            attack_passed_per_day: Some(0.0),
             good_stopped_per_day: Some(0.0),
             ..off(Action::Retire, format!("{range}: never let it act"))
         },
@@ -166,6 +167,9 @@ mod tests {
         let shadow = RuleFacts { shadow: true, ..facts(0.99, 0.97, 1.0) };
         let on = advise(&shadow);
         assert_eq!((on.action, on.attack_passed_per_day), (Action::Tighten, Some(-40.0)));
+        let wrong = RuleFacts { shadow: true, ..facts(0.1, 0.05, 0.2) };
+        let off = advise(&wrong);
+        assert_eq!((off.action, off.attack_passed_per_day), (Action::Retire, Some(0.0)), "it stops nothing");
         let challenge = RuleFacts { action: "challenge".to_owned(), ..facts(0.99, 0.97, 1.0) };
         assert_eq!(advise(&challenge).action, Action::Tighten);
         let unknown = RuleFacts { precision: Err("no hits"), ..facts(0.0, 0.0, 0.0) };

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use fishweir_detect::{DetectorConfig, Point, ScanConfig, Surge, SurgeDetector};
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, DAY_US, Grain, Interval, MINUTE_US, Model, NativeModel, NativeOutput, PipelineError, Recipe,
-    Retention, fingerprint,
+    Catalog, DAY_US, Grain, Interval, MINUTE_US, Model, NativeModel, NativeOutput, PipelineError, fingerprint,
 };
 
 use crate::candidates::{Candidate, candidates};
@@ -465,21 +464,15 @@ async fn clients(
 impl NativeModel for DosIncidents {
     fn model(&self) -> Model {
         Model {
-            name: "dos_incidents".to_owned(),
-            description:
-                "Surges of requests and bursts of strangers: attacks, crowds and what else they were."
-                    .to_owned(),
-            version: fingerprint(["incidents-7", &format!("{:?} {:?}", self.config, self.scan)]),
             grain: Grain::Minute,
-            time: "start".to_owned(),
-            interval: Grain::Day,
             keys: vec!["incident_id".to_owned()],
             inputs: ["request_minutes", "decision_hours", "stranger_minutes"].map(str::to_owned).to_vec(),
-            counts: None,
-            retention: Retention::default(),
-            batch_rows: None,
-            recipe: Recipe::Native,
-            file: "native".to_owned(),
+            ..Model::native(
+                "dos_incidents",
+                "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
+                fingerprint(["incidents-7", &format!("{:?} {:?}", self.config, self.scan)]),
+                "start",
+            )
         }
     }
 

@@ -10,8 +10,8 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
-    fingerprint, time_literal, utc_microseconds,
+    Catalog, DAY_US, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint, time_literal,
+    utc_microseconds,
 };
 
 use crate::columns::{Columns, spec};
@@ -424,19 +424,14 @@ fn rows(day: i64, all: &BTreeMap<Name, Outcome>, now_us: i64) -> Result<RecordBa
 impl NativeModel for RuleOutcomes {
     fn model(&self) -> Model {
         Model {
-            name: OUTCOMES.to_owned(),
-            description: "What each rule met on a day: hits, right and wrong by what is known, precision and recall with intervals.".to_owned(),
-            version: fingerprint(["rules-3", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
-            grain: Grain::Day,
-            time: "day".to_owned(),
-            interval: Grain::Day,
             keys: std::iter::once("day").chain(NAMES).map(str::to_owned).collect(),
             inputs: [HITS, SEEN, "dos_incidents", "stranger_minutes"].map(str::to_owned).to_vec(),
-            counts: None,
-            retention: Retention::default(),
-            batch_rows: None,
-            recipe: Recipe::Native,
-            file: "native".to_owned(),
+            ..Model::native(
+                OUTCOMES,
+                "What each rule met on a day: hits, right and wrong by what is known, precision and recall with intervals.",
+                fingerprint(["rules-3", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
+                "day",
+            )
         }
     }
 

@@ -30,12 +30,19 @@ fn number(row: &Map<String, Value>, key: &str) -> Option<f64> {
 #[must_use]
 pub fn incident_cost(row: &Map<String, Value>, costs: &Costs) -> Vec<CostPart> {
     let factor = |name: &str| costs.all().get(name).copied().unwrap_or(0.0);
-    let part = |what, [best, low, high]: [Option<f64>; 3], usd: f64, how: String, unknown: &str| CostPart {
-        what,
-        usd: best.map(|v| v * usd),
-        low: low.or(best).map(|v| v * usd),
-        high: high.or(best).map(|v| v * usd),
-        how: if best.is_some() { how } else { unknown.to_owned() },
+    let part = |what, [best, low, high]: [Option<f64>; 3], usd: f64, how: String, unknown: &str| {
+        // What happened and has no price did not cost nothing.
+        if usd <= 0.0 && best.is_some_and(|v| v > 0.0) {
+            let how = "no price is set in [costs]".to_owned();
+            return CostPart { what, usd: None, low: None, high: None, how };
+        }
+        CostPart {
+            what,
+            usd: best.map(|v| v * usd),
+            low: low.or(best).map(|v| v * usd),
+            high: high.or(best).map(|v| v * usd),
+            how: if best.is_some() { how } else { unknown.to_owned() },
+        }
     };
     let stopped = number(row, "stopped_requests").unwrap_or(0.0);
     let served = |k: &str| number(row, k).map(|v| (v - stopped).max(0.0));
@@ -100,6 +107,10 @@ mod tests {
         let (sum, floor) = cost_total(&known);
         assert!(!floor && (sum - (0.9 + 0.22 + 16.02)).abs() < 1e-6, "{known:?}");
         assert_eq!((known[0].low, known[0].high), (Some(0.0), Some(1.8)));
+        let mut down = row(Value::from(1_000.0));
+        down.insert("downtime_min".to_owned(), Value::from(12));
+        let unpriced = incident_cost(&down, &Costs::default());
+        assert_eq!((unpriced[3].usd, cost_total(&unpriced).1), (None, true), "{unpriced:?}");
         let unknown = incident_cost(&row(Value::Null), &Costs::default());
         assert!(cost_total(&unknown).1);
         assert_eq!((unknown[2].usd, unknown[2].how.as_str()), (None, "who was hit is unknown"));

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use fishweir_detect::{Impact, discoveries};
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
-    fingerprint, time_literal, utc_microseconds,
+    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint,
+    time_literal, utc_microseconds,
 };
 use serde::Deserialize;
 
@@ -239,19 +239,14 @@ fn rows(all: &[Followed], now_us: i64) -> Result<RecordBatch, PipelineError> {
 impl NativeModel for Interventions {
     fn model(&self) -> Model {
         Model {
-            name: NAME.to_owned(),
-            description: "What followed each intervention, 7, 14 and 28 days later.".to_owned(),
-            version: fingerprint(["interventions-1", &self.0.model().version.to_string()]),
-            grain: Grain::Day,
-            time: "time".to_owned(),
-            interval: Grain::Day,
             keys: ["time", "title", "metric", "days_after"].map(str::to_owned).to_vec(),
             inputs: ["notes", "metric_values"].map(str::to_owned).to_vec(),
-            counts: None,
-            retention: Retention::default(),
-            batch_rows: None,
-            recipe: Recipe::Native,
-            file: "native".to_owned(),
+            ..Model::native(
+                NAME,
+                "What followed each intervention, 7, 14 and 28 days later.",
+                fingerprint(["interventions-1", &self.0.model().version.to_string()]),
+                "time",
+            )
         }
     }
 

@@ -13,8 +13,8 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
-    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, Recipe, Retention,
-    fingerprint, utc_microseconds,
+    Catalog, DAY_US, Grain, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint,
+    utc_microseconds,
 };
 
 use crate::catalogue::{Metric, MetricType};
@@ -124,19 +124,14 @@ impl MetricValues {
 impl NativeModel for MetricValues {
     fn model(&self) -> Model {
         Model {
-            name: NAME.to_owned(),
-            description: "Values of every metric, with interval, n, coverage and maturity.".to_owned(),
-            version: self.fingerprint(),
-            grain: Grain::Day,
-            time: "period_start".to_owned(),
-            interval: Grain::Day,
             keys: ["metric", "grain", "period_start", "dims"].map(str::to_owned).to_vec(),
             inputs: self.sources(),
-            counts: None,
-            retention: Retention::default(),
-            batch_rows: None,
-            recipe: Recipe::Native,
-            file: "native".to_owned(),
+            ..Model::native(
+                NAME,
+                "Values of every metric, with interval, n, coverage and maturity.",
+                self.fingerprint(),
+                "period_start",
+            )
         }
     }
 

@@ -99,6 +99,29 @@ pub struct Model {
     pub file: String,
 }
 
+impl Model {
+    /// Returns the definition of a table that Rust code makes day by day, kept for good; rows have the
+    /// grain of a day unless said otherwise.
+    #[must_use]
+    pub fn native(name: &str, description: &str, version: i64, time: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            version,
+            grain: Grain::Day,
+            time: time.to_owned(),
+            interval: Grain::Day,
+            keys: Vec::new(),
+            inputs: Vec::new(),
+            counts: None,
+            retention: Retention::default(),
+            batch_rows: None,
+            recipe: Recipe::Native,
+            file: "native".to_owned(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

@@ -64,7 +64,14 @@ fn sentence(title: &str, metrics: &BTreeMap<String, Row>) -> String {
         .collect();
     let of = |v: &str| metrics.values().filter(|r| text(r, "verdict") == v).count();
     let stable = metrics.values().all(|r| r.get("stable").and_then(Value::as_bool) == Some(true));
-    let moved = if moved.is_empty() { "nothing clearly moved".to_owned() } else { moved.join("; ") };
+    let moved = match moved.is_empty() {
+        true if of("unknown") == metrics.len() => {
+            let reason = any.map(|r| text(r, "reason")).unwrap_or_default();
+            return format!("{title} ({date}): what followed is unknown: {reason}.");
+        }
+        true => "nothing clearly moved".to_owned(),
+        false => moved.join("; "),
+    };
     format!(
         "{title} ({date}), followed for {days} days: {moved}. No evidence of a change in {}, unknown in {}{}.",
         of("no evidence of a change"),

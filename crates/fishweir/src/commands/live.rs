@@ -185,7 +185,10 @@ impl Feed<'_> {
                 Format::Text | Format::Csv => say(&line(e))?,
             }
             if self.store && e.event != "update" {
-                store(self.project, e).await?;
+                // What cannot be kept is said all the same.
+                if let Err(cause) = store(self.project, e).await {
+                    eprintln!("not kept in table `{TABLE}`: {cause:#}");
+                }
             }
         }
         Ok(())

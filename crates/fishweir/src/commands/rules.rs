@@ -299,7 +299,13 @@ fn lines(r: &Rule, full: bool) -> Vec<String> {
             "  meets     {}   of the attack requests on its routes",
             share(r.recall, r.recall_low, r.recall_high, r.recall_reason)
         ),
-        format!("  members   {:.0} requests stopped, {:.0} client days", r.good_stopped, r.good_client_days),
+        // Whoever nothing tells about may be a member too.
+        format!(
+            "  members   {}{:.0} requests stopped, {:.0} client days",
+            if r.unclear_hits > 0.0 { "at least " } else { "" },
+            r.good_stopped,
+            r.good_client_days
+        ),
     ];
     let change = |v: Option<f64>, what: &str| v.map(|v| format!("{v:+.1} {what} a day"));
     let effect: Vec<String> = [
