@@ -19,6 +19,10 @@ pub enum SubjectKind {
     Device,
     /// Signed-in session.
     Session,
+    /// What a member signs in with: an e-mail address or a telephone number.
+    Identifier,
+    /// Group of passwords; says which attempts tried the same one, not which.
+    Password,
 }
 
 impl SubjectKind {
@@ -28,6 +32,8 @@ impl SubjectKind {
             Self::Account => b"account\0",
             Self::Device => b"device\0",
             Self::Session => b"session\0",
+            Self::Identifier => b"identifier\0",
+            Self::Password => b"password\0",
         }
     }
 }
@@ -102,6 +108,8 @@ impl fmt::Debug for Pseudonyms {
 }
 
 const PSEUDONYM_BYTES: usize = 12;
+/// Bytes that remain of the group of a password: too few to tell one password from a million others.
+const GROUP_BYTES: usize = 3;
 
 impl Pseudonyms {
     /// Writes `<key id>.<24 hexadecimal digits>`: the first 96 bits of HMAC-SHA-256 over the kind
@@ -118,13 +126,29 @@ impl Pseudonyms {
         }
     }
 
+    /// Appends the group of a password: a pseudonym cut so short that many passwords share it.
+    pub fn write_group(&self, value: &str, out: &mut String) {
+        self.write(SubjectKind::Password, value, out);
+        out.truncate(out.len() - 2 * (PSEUDONYM_BYTES - GROUP_BYTES));
+    }
+
+    /// Returns whether the text already is a group that this key made.
+    #[must_use]
+    pub fn made_group(&self, value: &str) -> bool {
+        self.own(value, GROUP_BYTES)
+    }
+
     /// Returns whether the text already is a pseudonym of this key.
     #[must_use]
     pub fn made(&self, value: &str) -> bool {
+        self.own(value, PSEUDONYM_BYTES)
+    }
+
+    fn own(&self, value: &str, bytes: usize) -> bool {
         value
             .strip_prefix(self.id.as_str())
             .and_then(|v| v.strip_prefix('.'))
-            .is_some_and(|v| v.len() == 2 * PSEUDONYM_BYTES && unhex(v).is_some())
+            .is_some_and(|v| v.len() == 2 * bytes && unhex(v).is_some())
     }
 }
 

@@ -12,6 +12,18 @@ use thiserror::Error;
 pub enum Stream {
     /// Edge requests with the defence decision they met.
     Requests,
+    /// Attempts to sign in.
+    Logins,
+    /// Starts, stops and failures of playback.
+    Playbacks,
+    /// Changes of accounts: credentials, payment, devices, subscription.
+    AccountChanges,
+    /// What members told customer service.
+    Contacts,
+    /// Credentials that a vendor of leak feeds has seen.
+    Leaks,
+    /// What analysts and members judged.
+    Verdicts,
     /// Service health samples.
     Health,
     /// Outside and inside events worth comparing with.
@@ -20,7 +32,7 @@ pub enum Stream {
 
 /// A stream name that does not exist.
 #[derive(Debug, Error)]
-#[error("`{0}` is no stream; the streams are requests, health, notes")]
+#[error("`{0}` is no stream; the streams are {names}", names = Stream::names())]
 pub struct UnknownStreamError(pub String);
 
 impl FromStr for Stream {
@@ -45,13 +57,35 @@ pub fn utc_microseconds() -> DataType {
 
 impl Stream {
     /// Every stream.
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Health, Self::Notes];
+    pub const ALL: [Self; 9] = [
+        Self::Requests,
+        Self::Logins,
+        Self::Playbacks,
+        Self::AccountChanges,
+        Self::Contacts,
+        Self::Leaks,
+        Self::Verdicts,
+        Self::Health,
+        Self::Notes,
+    ];
+
+    /// Returns the names of all streams, for messages.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
 
     /// Returns the table and file name of the stream.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Logins => "logins",
+            Self::Playbacks => "playbacks",
+            Self::AccountChanges => "account_changes",
+            Self::Contacts => "contacts",
+            Self::Leaks => "leaks",
+            Self::Verdicts => "verdicts",
             Self::Health => "health",
             Self::Notes => "notes",
         }
@@ -79,6 +113,12 @@ impl Stream {
     pub(crate) fn columns(self) -> &'static [(&'static str, Kind, Need)] {
         match self {
             Self::Requests => REQUESTS,
+            Self::Logins => LOGINS,
+            Self::Playbacks => PLAYBACKS,
+            Self::AccountChanges => ACCOUNT_CHANGES,
+            Self::Contacts => CONTACTS,
+            Self::Leaks => LEAKS,
+            Self::Verdicts => VERDICTS,
             Self::Health => HEALTH,
             Self::Notes => NOTES,
         }
@@ -92,6 +132,7 @@ pub(crate) enum Kind {
     Int,
     SmallInt,
     Float,
+    Bool,
 }
 
 impl Kind {
@@ -102,6 +143,7 @@ impl Kind {
             Self::Int => DataType::Int64,
             Self::SmallInt => DataType::Int32,
             Self::Float => DataType::Float64,
+            Self::Bool => DataType::Boolean,
         }
     }
 
@@ -111,6 +153,7 @@ impl Kind {
             Self::Text => "text",
             Self::Int | Self::SmallInt => "a whole number",
             Self::Float => "a number",
+            Self::Bool => "true or false",
         }
     }
 }
@@ -121,7 +164,7 @@ pub(crate) enum Need {
     Optional,
 }
 
-use Kind::{Float, Int, SmallInt, Text, Time};
+use Kind::{Bool, Float, Int, SmallInt, Text, Time};
 use Need::{Optional, Required};
 
 const REQUESTS: &[(&str, Kind, Need)] = &[
@@ -150,6 +193,88 @@ const REQUESTS: &[(&str, Kind, Need)] = &[
     ("action", Text, Optional),
     ("mode", Text, Optional),
     ("challenge_result", Text, Optional),
+];
+
+const LOGINS: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("account", Text, Optional),
+    ("identifier", Text, Required),
+    ("outcome", Text, Required),
+    ("credential", Text, Optional),
+    ("password_bucket", Text, Optional),
+    ("breached", Bool, Optional),
+    ("weak", Bool, Optional),
+    ("mfa", Text, Optional),
+    ("ip", Text, Optional),
+    ("ip_prefix", Text, Optional),
+    ("asn", Int, Optional),
+    ("country", Text, Optional),
+    ("ja3", Text, Optional),
+    ("ja4", Text, Optional),
+    ("user_agent", Text, Optional),
+    ("device", Text, Optional),
+    ("session", Text, Optional),
+    ("defence", Text, Optional),
+    ("rule", Text, Optional),
+    ("rule_version", Text, Optional),
+    ("action", Text, Optional),
+    ("mode", Text, Optional),
+];
+
+const PLAYBACKS: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("account", Text, Required),
+    ("device", Text, Required),
+    ("profile", Text, Optional),
+    ("title", Text, Required),
+    ("event", Text, Required),
+    ("watched_s", Int, Optional),
+    ("error_code", Text, Optional),
+    ("height_px", SmallInt, Optional),
+    ("ip", Text, Optional),
+    ("ip_prefix", Text, Optional),
+    ("asn", Int, Optional),
+    ("country", Text, Optional),
+    ("session", Text, Optional),
+];
+
+const ACCOUNT_CHANGES: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("account", Text, Required),
+    ("change", Text, Required),
+    ("actor", Text, Optional),
+    ("device", Text, Optional),
+    ("session", Text, Optional),
+    ("ip", Text, Optional),
+    ("ip_prefix", Text, Optional),
+    ("asn", Int, Optional),
+    ("country", Text, Optional),
+];
+
+const CONTACTS: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("account", Text, Required),
+    ("topic", Text, Required),
+    ("channel", Text, Optional),
+    ("flag", Text, Optional),
+    ("cost_usd", Float, Optional),
+];
+
+const LEAKS: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("vendor", Text, Required),
+    ("identifier", Text, Required),
+    ("password_match", Bool, Optional),
+    ("seen_at", Time, Optional),
+];
+
+const VERDICTS: &[(&str, Kind, Need)] = &[
+    ("time", Time, Required),
+    ("subject_kind", Text, Required),
+    ("subject", Text, Required),
+    ("verdict", Text, Required),
+    ("reviewer", Text, Required),
+    ("reason", Text, Optional),
 ];
 
 const HEALTH: &[(&str, Kind, Need)] = &[

@@ -57,7 +57,8 @@ pub struct Canonical {
 /// Each map forgets everything when it holds 200,000 values.
 #[derive(Debug, Default)]
 pub struct Memory {
-    ids: [hashbrown::HashMap<Box<str>, Box<str>>; 4],
+    ids: [hashbrown::HashMap<Box<str>, Box<str>>; IDS.len()],
+    groups: hashbrown::HashMap<Box<str>, Box<str>>,
     networks: hashbrown::HashMap<Box<str>, NetworkFacts>,
     routes: hashbrown::HashMap<Box<str>, Box<str>>,
     agents: hashbrown::HashMap<Box<str>, &'static str>,
@@ -94,11 +95,69 @@ pub struct CanonicalRules<'a> {
     pub networks: &'a NetworkTable,
 }
 
-const WORDS: &[(&str, &[&str])] = &[
-    ("action", &["allow", "log", "challenge", "step_up", "limit", "block"]),
-    ("mode", &["enforce", "shadow", "holdout"]),
-    ("challenge_result", &["passed", "failed", "abandoned"]),
-    ("kind", &["intel", "intervention", "deploy", "launch", "load_test", "holiday", "outage"]),
+const WORDS: &[(Option<Stream>, &str, &[&str])] = &[
+    (None, "action", &["allow", "log", "challenge", "step_up", "limit", "block"]),
+    (None, "mode", &["enforce", "shadow", "holdout"]),
+    (None, "challenge_result", &["passed", "failed", "abandoned"]),
+    (
+        Some(Stream::Notes),
+        "kind",
+        &["intel", "intervention", "deploy", "launch", "load_test", "holiday", "outage"],
+    ),
+    (
+        Some(Stream::Logins),
+        "outcome",
+        &[
+            "success",
+            "wrong_credential",
+            "unknown_account",
+            "locked",
+            "challenged",
+            "challenge_passed",
+            "challenge_failed",
+            "denied",
+        ],
+    ),
+    (Some(Stream::Logins), "credential", &["password", "token", "code", "partner"]),
+    (Some(Stream::Playbacks), "event", &["start", "stop", "fail"]),
+    (
+        Some(Stream::AccountChanges),
+        "change",
+        &[
+            "signup",
+            "email",
+            "password",
+            "payment",
+            "plan",
+            "profile",
+            "device_added",
+            "device_removed",
+            "logout_all",
+            "mfa",
+            "cancel",
+            "reactivate",
+        ],
+    ),
+    (Some(Stream::AccountChanges), "actor", &["member", "support", "system"]),
+    (
+        Some(Stream::Contacts),
+        "topic",
+        &["account_takeover", "cannot_sign_in", "cannot_play", "billing", "other"],
+    ),
+    (Some(Stream::Contacts), "flag", &["compromised", "not_compromised"]),
+];
+
+/// Whole numbers that count something.
+const NOT_NEGATIVE: [&str; 8] =
+    ["latency_us", "bytes", "requests", "errors", "latency_p50_us", "latency_p99_us", "shed", "watched_s"];
+
+/// Columns that hold ids of people, devices or addresses, and what they are.
+const IDS: [(&str, SubjectKind); 5] = [
+    ("ip", SubjectKind::Ip),
+    ("account", SubjectKind::Account),
+    ("device", SubjectKind::Device),
+    ("session", SubjectKind::Session),
+    ("identifier", SubjectKind::Identifier),
 ];
 
 struct Work<'a> {
@@ -136,15 +195,18 @@ impl CanonicalRules<'_> {
                 work.take(name, *kind, array)?;
             }
         }
-        if self.stream == Stream::Requests {
-            work.derive_requests();
-        } else if self.stream == Stream::Health {
-            work.default_service();
+        match self.stream {
+            Stream::Requests => work.derive_requests(),
+            Stream::Health => work.default_service(),
+            _ => {}
         }
+        work.derive_network();
         work.check_required();
         work.check_ranges();
         work.check_words();
         work.hide_ids();
+        work.hide_password_group();
+        work.hide_verdict_subject();
         work.finish(mapped, fallback_id)
     }
 }
@@ -218,7 +280,6 @@ impl Work<'_> {
             }
             self.columns.insert("agent_class", Arc::new(out.finish()));
         }
-        self.derive_network();
     }
 
     fn derive_network(&mut self) {
@@ -291,8 +352,7 @@ impl Work<'_> {
                 }
             }
         }
-        for name in ["latency_us", "bytes", "requests", "errors", "latency_p50_us", "latency_p99_us", "shed"]
-        {
+        for name in NOT_NEGATIVE {
             let Some(a) = self.columns.get(name) else { continue };
             for (row, v) in a.as_primitive::<Int64Type>().iter().enumerate() {
                 if v.is_some_and(|v| v < 0) {
@@ -300,7 +360,7 @@ impl Work<'_> {
                 }
             }
         }
-        for name in ["utilisation", "confidence"] {
+        for name in ["utilisation", "confidence", "cost_usd"] {
             let Some(a) = self.columns.get(name) else { continue };
             for (row, v) in a.as_primitive::<Float64Type>().iter().enumerate() {
                 if v.is_some_and(|v| !v.is_finite() || v < 0.0) {
@@ -315,7 +375,8 @@ impl Work<'_> {
 
     fn check_words(&mut self) {
         let mut bad: Vec<(usize, String)> = Vec::new();
-        for (name, words) in WORDS {
+        let stream = self.rules.stream;
+        for (_, name, words) in WORDS.iter().filter(|w| w.0.is_none_or(|s| s == stream)) {
             let Some(a) = self.text(name) else { continue };
             for (row, v) in a.iter().enumerate() {
                 if let Some(v) = v
@@ -332,24 +393,11 @@ impl Work<'_> {
     }
 
     fn hide_ids(&mut self) {
-        let kinds = [
-            ("ip", SubjectKind::Ip),
-            ("account", SubjectKind::Account),
-            ("device", SubjectKind::Device),
-            ("session", SubjectKind::Session),
-        ];
-        for (slot, (name, kind)) in kinds.into_iter().enumerate() {
+        for (slot, (name, kind)) in IDS.into_iter().enumerate() {
             let Some(clear) = self.text(name).cloned() else { continue };
             if self.rules.ids_are_pseudonyms {
-                let strange: Vec<usize> = clear
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, v)| v.is_some_and(|v| !self.rules.pseudonyms.made(v)))
-                    .map(|(row, _)| row)
-                    .collect();
-                for row in strange {
-                    self.refuse(row, || format!("{name}: not a pseudonym of the active key"));
-                }
+                let pseudonyms = self.rules.pseudonyms;
+                self.refuse_strange(name, &clear, |v| pseudonyms.made(v));
             } else {
                 let rules = self.rules;
                 if let Some(known) = self.memory.ids.get_mut(slot) {
@@ -360,6 +408,56 @@ impl Work<'_> {
                     });
                     self.columns.insert(name, Arc::new(hidden));
                 }
+            }
+        }
+    }
+
+    fn hide_password_group(&mut self) {
+        let Some(clear) = self.text("password_bucket").cloned() else { return };
+        let pseudonyms = self.rules.pseudonyms;
+        if self.rules.ids_are_pseudonyms {
+            self.refuse_strange("password_bucket", &clear, |v| pseudonyms.made_group(v));
+            return;
+        }
+        let hidden = memo(&clear, &mut self.memory.groups, |v| {
+            let mut out = String::with_capacity(32);
+            pseudonyms.write_group(v, &mut out);
+            out.into_boxed_str()
+        });
+        self.columns.insert("password_bucket", Arc::new(hidden));
+    }
+
+    // The subject of a verdict is an account or device, hidden like any other, or the id of something
+    // we made, such as an incident. What comes back from a review of ours is hidden already.
+    fn hide_verdict_subject(&mut self) {
+        if self.rules.stream != Stream::Verdicts {
+            return;
+        }
+        let (Some(kinds), Some(subjects)) =
+            (self.text("subject_kind").cloned(), self.text("subject").cloned())
+        else {
+            return;
+        };
+        let pseudonyms = self.rules.pseudonyms;
+        let mut out = StringViewBuilder::with_capacity(self.rows);
+        for (kind, subject) in kinds.iter().zip(&subjects) {
+            let id = IDS.iter().find(|(name, _)| kind == Some(*name)).map(|(_, kind)| *kind);
+            match (id, subject) {
+                (Some(id), Some(v)) if !pseudonyms.made(v) => {
+                    let mut text = String::with_capacity(32);
+                    pseudonyms.write(id, v, &mut text);
+                    out.append_value(text);
+                }
+                (_, v) => out.append_option(v),
+            }
+        }
+        self.columns.insert("subject", Arc::new(out.finish()));
+    }
+
+    fn refuse_strange(&mut self, name: &str, values: &StringViewArray, ours: impl Fn(&str) -> bool) {
+        for (row, v) in values.iter().enumerate() {
+            if v.is_some_and(|v| !ours(v)) {
+                self.refuse(row, || format!("{name}: not a pseudonym of the active key"));
             }
         }
     }

@@ -321,15 +321,19 @@ impl Ingest {
             SourceStream::FromPath => {
                 let name = input.name();
                 let parts = name.rsplit(['/', '\\']).take(4);
-                let words: Vec<&str> = parts.flat_map(|p| p.split(['.', '-', '_', '='])).collect();
+                // `_` stands inside names of streams, so `.`, `-` and `=` cut first.
+                let words: Vec<&str> = parts.flat_map(|p| p.split(['.', '-', '='])).collect();
+                let parts = words.iter().flat_map(|w| w.split('_'));
+                let words: Vec<&str> = words.iter().copied().chain(parts).collect();
                 let found = Stream::ALL.into_iter().find(|s| words.contains(&s.name()));
                 if found.is_none() && *input == Input::Stdin {
                     return Ok(Stream::Requests);
                 }
                 found.ok_or_else(|| {
-                    FileError::Other(
-                        "cannot tell the stream: name the file or a folder above it requests, health or notes".to_owned(),
-                    )
+                    FileError::Other(format!(
+                        "cannot tell the stream: name the file or a folder above it after one of {}",
+                        Stream::names()
+                    ))
                 })
             }
         }
