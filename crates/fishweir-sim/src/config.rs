@@ -114,6 +114,10 @@ pub struct WorldConfig {
     pub login_share: f64,
     /// Share of sign-ins with a password known from a leak.
     pub breached_share: f64,
+    /// Share of the passwords that attackers try which the service's own collection of leaks knows.
+    pub corpus_share: f64,
+    /// Share of the home connections rented by attackers that lie in the member's country.
+    pub near_share: f64,
     /// Share of accounts with a second factor.
     pub mfa_share: f64,
     /// Contacts per account and month without cause.
@@ -151,6 +155,8 @@ impl Default for WorldConfig {
             travel_share: 0.015,
             login_share: 0.02,
             breached_share: 0.063,
+            corpus_share: 0.45,
+            near_share: 0.5,
             mfa_share: 0.023,
             contacts_per_month: 0.02,
             automation_share: 0.12,
@@ -582,6 +588,8 @@ impl Scenario {
             ("travel_share", w.travel_share),
             ("login_share", w.login_share),
             ("breached_share", w.breached_share),
+            ("corpus_share", w.corpus_share),
+            ("near_share", w.near_share),
             ("mfa_share", w.mfa_share),
             ("error_share", w.error_share),
             ("wrong_notes_share", w.wrong_notes_share),

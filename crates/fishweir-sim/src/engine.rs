@@ -244,7 +244,15 @@ impl Engine {
         for (n, (account, at_us)) in taken {
             self.taken(n, account, at_us, &mut burst);
         }
-        burst.intents.extend(twins::of_day(&self.w, day, day_us));
+        let twins = twins::of_day(&self.w, day, day_us);
+        burst.intents.extend(twins.intents);
+        burst.sparse.extend(twins.sparse);
+        for (account, change) in sparse::arrivals(&self.w, day, day_us) {
+            if change.change == "reactivate" {
+                self.truth.twin(account, "returner", change.time_us);
+            }
+            burst.sparse.push(Sparse::Change(change));
+        }
         burst.sparse.extend(sparse::of_day(&self.w, day, day_us));
         if day == 0 {
             let (events, campaigns) = (&self.events, &self.campaigns);

@@ -172,9 +172,10 @@ fn try_logins(c: &Campaign, w: &World, now: Now, n: u64, d: &mut Draws, out: &mu
             B2 | B3 => 0.9,
             _ => 0.2,
         });
+        let leaked = if d.chance(w.config.corpus_share) { LOGIN_LEAKED } else { 0 };
         let aux = if !member {
             party.account = 1 << 40 | d.below(1 << 34);
-            LOGIN_UNKNOWN | LOGIN_LEAKED
+            LOGIN_UNKNOWN | leaked
         } else if c.config.kind == B3 {
             party.account = c.targets(w, 3, 0)[d.below(3.min(w.accounts)) as usize];
             let hit = w.account(party.account).weak && d.chance(0.005);
@@ -189,7 +190,7 @@ fn try_logins(c: &Campaign, w: &World, now: Now, n: u64, d: &mut Draws, out: &mu
                 _ if c.config.tier >= 3 => 0.18,
                 _ => 0.07,
             });
-            LOGIN_LEAKED | if right { LOGIN_OK } else { LOGIN_WRONG }
+            leaked | if right { LOGIN_OK } else { LOGIN_WRONG }
         };
         let bucket = if c.config.kind == B2 { 1 + (now.tick / 360) as u32 % 12 } else { 0 };
         party.device = if party.account == NOBODY {

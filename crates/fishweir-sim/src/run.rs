@@ -19,6 +19,7 @@ use crate::files::{EventFiles, bad, flat, write, write_json};
 use crate::network;
 use crate::random::Key;
 use crate::rows::Slice;
+use crate::takeover;
 use crate::truth::{DecisionTruth, EventTruth, TRUTH_VERSION};
 use crate::world::World;
 
@@ -448,6 +449,12 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
         .iter()
         .map(|r| serde_json::json!({"defence": r.defence, "rule": r.name, "version": r.version, "action": r.action, "mode": r.mode, "from_us": r.from_us, "to_us": r.to_us}))
         .collect();
+    let twins: Vec<_> = engine
+        .truth
+        .twins
+        .iter()
+        .map(|((a, twin), (from, to))| serde_json::json!({"account": takeover::account_name(&engine.w, *a), "twin": twin, "from_us": from, "to_us": to}))
+        .collect();
     let devices: Vec<_> = engine
         .truth
         .devices
@@ -463,6 +470,7 @@ fn finish(options: &SimulateOptions, engine: &Engine, writer: Writer<'_>) -> Res
     write_json(&truth.join("actors.json"), &actors(&campaigns))?;
     write_json(&truth.join("adaptations.json"), &adaptations)?;
     write_json(&truth.join("accounts.json"), &engine.truth.accounts)?;
+    write_json(&truth.join("twins.json"), &twins)?;
     write_json(&truth.join("devices.json"), &devices)?;
     write_json(&truth.join("networks.json"), &networks)?;
     write_json(&truth.join("rules.json"), &rules)?;

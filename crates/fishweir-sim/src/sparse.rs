@@ -23,6 +23,8 @@ const CHANGES: [(&str, f64); 6] = [
 ];
 /// Share of accounts whose credentials turn up in a feed in a year.
 const LEAKED_PER_YEAR: f64 = 0.019;
+/// Share of those who begin that were members before.
+const RETURNED: f64 = 0.4;
 /// Contacts of people who believe their account was taken though it was not, per month.
 const FALSE_ALARM: f64 = 0.0004;
 
@@ -89,6 +91,34 @@ pub(crate) fn of_account(w: &World, id: u64, day: u32, day_us: i64) -> Vec<Spars
         }
     }
     out
+}
+
+/// Returns the accounts that begin on a day: new ones, and those that come back after a pause.
+pub(crate) fn arrivals(w: &World, day: u32, day_us: i64) -> Vec<(u64, Change)> {
+    let blocks = w.accounts.div_ceil(4_096);
+    let first = |id: u64| {
+        let a = w.account(id);
+        if day == 0 || a.joined != day {
+            return None;
+        }
+        let mut d = w.key.draws(id, day, Purpose::Sparse, 2);
+        let p = w.party(&a, 0, day, d.bits(), &mut d);
+        let change = Change {
+            time_us: day_us + (d.unit() * 3_600e6) as i64,
+            account: id,
+            change: if d.chance(RETURNED) { "reactivate" } else { "signup" },
+            actor: "member",
+            device: Some(p.device),
+            session: Some(p.session),
+            ip: p.ip,
+            asn: p.asn,
+        };
+        Some((id, change))
+    };
+    (0..blocks)
+        .into_par_iter()
+        .flat_map_iter(|b| (b * 4_096..((b + 1) * 4_096).min(w.accounts)).filter_map(first))
+        .collect()
 }
 
 /// Returns the notes people write about what is planned and what they hear; some are wrong or late.

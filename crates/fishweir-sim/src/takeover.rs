@@ -3,6 +3,7 @@
 use crate::campaign::{Burst, Campaign, device_of};
 use crate::config::AttackKind;
 use crate::intent::{LOGIN_LEAKED, LOGIN_OK, Route};
+use crate::network::{self, NetworkKind};
 use crate::random::{Draws, Purpose};
 use crate::rows::{Change, Contact, Leak, Sparse, Verdict};
 use crate::visit::{Script, play_minutes};
@@ -10,6 +11,8 @@ use crate::world::{ABROAD, NEW_DEVICE, Party, Stage, World};
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
+/// Share of fresh loot in a collection of leaks, against old lists.
+const FRESH_SHARE: f64 = 0.4;
 
 /// What truly happened to an account.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -108,10 +111,7 @@ pub(crate) fn attempts(c: &Campaign, w: &World, day: u32, day_us: i64, out: &mut
         }
         // Office hours of the attacker.
         let at_us = (day_us + (d.between(7.0, 16.0) * 3_600e6) as i64).max(c.start_us);
-        let mut party = c.source(account, Stage::Checker, c.key.veil(account));
-        party.account = account;
-        party.device = device_of(c.id, account, party.kind);
-        party.flags |= NEW_DEVICE | ABROAD;
+        let party = thief(c, w, account, Stage::Checker, c.key.veil(account));
         let entity = c.account_entity(account);
         let mut s = Script {
             w,
@@ -132,6 +132,29 @@ pub(crate) fn attempts(c: &Campaign, w: &World, day: u32, day_us: i64, out: &mut
     taken
 }
 
+// Who sits at the other end. Crews that rent home connections take, where they can, one in the
+// member's country; whoever buys the account later lives elsewhere and keeps a device.
+fn thief(c: &Campaign, w: &World, account: u64, stage: Stage, session: u64) -> Party {
+    let bought = stage == Stage::CoUse;
+    let number = if bought { 1 << 20 | account } else { account };
+    let mut party = c.source(number, stage, session);
+    let home = w.account(account).country;
+    let mut d = c.key.draws(number, 0, Purpose::Takeover, 3);
+    if network::asn(party.asn).kind == NetworkKind::Home && d.chance(w.config.near_share) {
+        party.asn = network::fixed(home, d.below(1 << 20));
+        party.ip = network::address(party.asn, false, d.below(1 << 20));
+    }
+    party.account = account;
+    party.device = device_of(c.id, if bought { account ^ 1 } else { account }, party.kind);
+    party.flags |= NEW_DEVICE | if network::asn(party.asn).country == home { 0 } else { ABROAD };
+    if c.config.kind == AttackKind::B6 {
+        // A stolen session carries the device of its owner.
+        party.device = crate::world::device_number(w.device(account, 0).0, account, 0);
+        party.flags &= !NEW_DEVICE;
+    }
+    party
+}
+
 // How one account is approached.
 fn approach(
     c: &Campaign,
@@ -145,9 +168,6 @@ fn approach(
     match c.config.kind {
         B6 => {
             // The member's own token and device, from somewhere else: no sign-in at all.
-            let w = s.w;
-            s.party.device = crate::world::device_number(w.device(party.account, 0).0, party.account, 0);
-            s.party.flags &= !NEW_DEVICE;
             s.say(Route::Token, 0, 0);
         }
         B8 => {
@@ -175,11 +195,9 @@ fn approach(
                 }));
             }
             let right = kind != B4 || d.chance(0.25);
-            s.say(
-                Route::Login,
-                0,
-                if right { LOGIN_OK } else { 1 } | if kind == B5 { LOGIN_LEAKED } else { 0 },
-            );
+            // What a stealer took last week stands in few collections yet.
+            let leaked = kind == B5 && d.chance(FRESH_SHARE * s.w.config.corpus_share);
+            s.say(Route::Login, 0, if right { LOGIN_OK } else { 1 } | if leaked { LOGIN_LEAKED } else { 0 });
         }
     }
 }
@@ -196,10 +214,7 @@ pub(crate) fn begin(
     let mut d = c.key.draws(account, 1, Purpose::Takeover, 2);
     let day_of = |t: i64| ((t - start_us).div_euclid(DAY_US)) as u32;
     let entity = c.account_entity(account);
-    let mut party = c.source(account, Stage::Checker, c.key.veil(account ^ 0x55));
-    party.account = account;
-    party.device = device_of(c.id, account, party.kind);
-    party.flags |= NEW_DEVICE | ABROAD;
+    let party = thief(c, w, account, Stage::Checker, c.key.veil(account ^ 0x55));
     let mut stages = vec!["checker"];
     let mut s = Script {
         w,
@@ -302,10 +317,10 @@ fn co_use(
     out: &mut Burst,
 ) {
     // Whoever bought it lives somewhere and keeps a device.
-    let mut party = c.source(1 << 20 | account, Stage::CoUse, c.key.veil(account << 8 | u64::from(visit)));
-    party.account = account;
-    party.device = device_of(c.id, account ^ 1, party.kind);
-    party.flags |= ABROAD | if visit == 0 { NEW_DEVICE } else { 0 };
+    let mut party = thief(c, w, account, Stage::CoUse, c.key.veil(account << 8 | u64::from(visit)));
+    if visit > 0 {
+        party.flags &= !NEW_DEVICE;
+    }
     let entity = c.account_entity(account);
     let next = 1_000 + visit * 2_000;
     let mut s = Script {
@@ -319,7 +334,8 @@ fn co_use(
         next,
         out: &mut out.intents,
     };
-    s.say(if visit == 0 { Route::Login } else { Route::Token }, 0, LOGIN_OK);
+    let signs_in = visit == 0 && c.config.kind != AttackKind::B6;
+    s.say(if signs_in { Route::Login } else { Route::Token }, 0, LOGIN_OK);
     s.wait(d.between(1.0, 4.0));
     s.say(Route::Profile, 0, 0);
     s.wait(d.between(1.0, 6.0));

@@ -2,10 +2,10 @@
 
 use crate::config::{Action, Mode};
 use crate::engine::work_of;
-use crate::intent::Route;
+use crate::intent::{Intent, Route};
 use crate::rows::Request;
 use crate::takeover::AccountTruth;
-use crate::world::Stage;
+use crate::world::{NEW_DEVICE, SHARED, Stage};
 
 /// Version of the truth's own layout.
 pub(crate) const TRUTH_VERSION: u32 = 1;
@@ -40,6 +40,8 @@ pub(crate) struct Truth {
     pub(crate) decisions: Vec<DecisionTruth>,
     pub(crate) accounts: Vec<AccountTruth>,
     pub(crate) devices: std::collections::BTreeMap<u64, (u16, &'static str)>,
+    /// Members whose sign-ins look odd: account and why, first and last time.
+    pub(crate) twins: std::collections::BTreeMap<(u64, &'static str), (i64, i64)>,
 }
 
 impl Truth {
@@ -60,6 +62,9 @@ impl Truth {
         if i.party.campaign > 0 && i.party.device != crate::world::NOBODY {
             self.devices.entry(i.party.device).or_insert((i.party.campaign, i.party.stage.name()));
         }
+        if let Some(twin) = odd_sign_in(i) {
+            self.twin(i.party.account, twin, i.time_us);
+        }
         if let Some(d) = r.decision {
             self.decisions.push(DecisionTruth {
                 time_us: i.time_us,
@@ -73,6 +78,33 @@ impl Truth {
                 cost_usd: cost_usd(r),
             });
         }
+    }
+}
+
+impl Truth {
+    /// Notes that a member resembled a thief.
+    pub(crate) fn twin(&mut self, account: u64, twin: &'static str, time_us: i64) {
+        let span = self.twins.entry((account, twin)).or_insert((time_us, time_us));
+        *span = (span.0.min(time_us), span.1.max(time_us));
+    }
+}
+
+// Which ordinary habit makes a sign-in of a member look odd, if any.
+fn odd_sign_in(i: &Intent) -> Option<&'static str> {
+    let p = &i.party;
+    if i.route != Route::Login || p.campaign > 0 || p.account == crate::world::NOBODY {
+        return None;
+    }
+    match p.stage {
+        Stage::Campus
+        | Stage::Partner
+        | Stage::HotelSet
+        | Stage::Traveller
+        | Stage::Relogin
+        | Stage::Family => Some(p.stage.name()),
+        _ if p.flags & SHARED != 0 => Some("shared_address"),
+        _ if p.flags & NEW_DEVICE != 0 => Some("new_device"),
+        _ => None,
     }
 }
 

@@ -1,24 +1,28 @@
 //! Members and partners whose ordinary days look like abuse: campuses, partners that sign in for
-//! members, card troubles, typing errors in gift codes, hotel sets, press accounts.
+//! members, card troubles, typing errors in gift codes, hotel sets, press accounts, families that
+//! change their password.
 
 use rayon::prelude::*;
 
-use crate::intent::{Intent, LOGIN_OK, LOGIN_WRONG, Route};
+use crate::campaign::Burst;
+use crate::intent::{LOGIN_OK, LOGIN_WRONG, Route};
 use crate::network::{self, COUNTRIES};
 use crate::random::{Draws, Purpose};
+use crate::rows::{Change, Sparse};
 use crate::visit::{Script, play_minutes};
 use crate::world::{ABROAD, Account, HUMAN, NEW_DEVICE, PARTNER, Party, SHARED, Stage, World};
 
 const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: f64 = 3_600e6;
 /// What an account may run into on a day, with its chance.
-const DAILY: [(Twin, f64); 6] = [
+const DAILY: [(Twin, f64); 7] = [
     (Twin::Campus, 0.002),
     (Twin::Partner, 0.001),
     (Twin::CardRetry, 0.000_5),
     (Twin::GiftTypo, 0.000_3),
     (Twin::HotelSet, 0.000_5),
     (Twin::Press, 0.000_2),
+    (Twin::Family, 0.000_3),
 ];
 /// Gift codes are typed in when they are given.
 const GIFT_DAYS: f64 = 20.0;
@@ -33,24 +37,30 @@ enum Twin {
     GiftTypo,
     HotelSet,
     Press,
+    Family,
 }
 
 /// Returns what members and partners do on a day that resembles abuse.
-pub(crate) fn of_day(w: &World, day: u32, day_us: i64) -> Vec<Intent> {
-    let blocks = w.accounts.div_ceil(4_096);
-    (0..blocks)
+pub(crate) fn of_day(w: &World, day: u32, day_us: i64) -> Burst {
+    let blocks: Vec<Burst> = (0..w.accounts.div_ceil(4_096))
         .into_par_iter()
-        .flat_map_iter(|b| {
-            let mut out = Vec::new();
+        .map(|b| {
+            let mut out = Burst::default();
             for id in b * 4_096..((b + 1) * 4_096).min(w.accounts) {
                 of_account(w, id, day, day_us, &mut out);
             }
             out
         })
-        .collect()
+        .collect();
+    let mut all = Burst::default();
+    for b in blocks {
+        all.intents.extend(b.intents);
+        all.sparse.extend(b.sparse);
+    }
+    all
 }
 
-fn of_account(w: &World, id: u64, day: u32, day_us: i64, out: &mut Vec<Intent>) {
+fn of_account(w: &World, id: u64, day: u32, day_us: i64, out: &mut Burst) {
     let mut d = w.key.draws(id, day, Purpose::Twin, 0);
     let share = w.config.twins_share;
     let chances = DAILY.map(|(twin, p)| match twin {
@@ -77,9 +87,39 @@ fn of_account(w: &World, id: u64, day: u32, day_us: i64, out: &mut Vec<Intent>) 
         day,
         // Visits number their wishes by 4096; twins come after all of them.
         next: 210 * 4_096,
-        out,
+        out: &mut out.intents,
     };
-    act(twin, s, &a, &mut d);
+    match twin {
+        Twin::Family => family(s, &a, &mut d, &mut out.sparse),
+        _ => act(twin, s, &a, &mut d),
+    }
+}
+
+// Somebody changes the password on the sofa, and every other device of the home has to sign in again.
+fn family(mut s: Script<'_>, a: &Account, d: &mut Draws, sparse: &mut Vec<Sparse>) {
+    let changed_us = s.at_us;
+    sparse.push(Sparse::Change(Change {
+        time_us: changed_us,
+        account: a.id,
+        change: "password",
+        actor: "member",
+        device: Some(s.party.device),
+        session: Some(s.party.session),
+        ip: s.party.ip,
+        asn: s.party.asn,
+    }));
+    let own = (s.party.device >> 8) & 0xFF;
+    for slot in 0..a.devices {
+        let party = s.w.party(a, slot, s.day, d.bits(), d);
+        if (party.device >> 8) & 0xFF == own || !d.chance(0.8) {
+            continue;
+        }
+        s.party = Party { stage: Stage::Family, ..party };
+        s.at_us = changed_us + (d.lognormal(2.0, 1.0).min(30.0) * HOUR_US) as i64;
+        if s.login(d, false) {
+            s.say(Route::Home, 0, 0);
+        }
+    }
 }
 
 fn act(twin: Twin, mut s: Script<'_>, a: &Account, d: &mut Draws) {
@@ -123,6 +163,7 @@ fn act(twin: Twin, mut s: Script<'_>, a: &Account, d: &mut Draws) {
             }
             s.say(Route::Gift, 0, 0);
         }
+        Twin::Family => {}
         Twin::HotelSet => hotel_set(&mut s, a, d),
         Twin::Press => {
             // Looks into one title after the other.
