@@ -92,7 +92,7 @@ impl Truth {
 // Which ordinary habit makes a sign-in of a member look odd, if any.
 fn odd_sign_in(i: &Intent) -> Option<&'static str> {
     let p = &i.party;
-    if i.route != Route::Login || p.campaign > 0 || p.account == crate::world::NOBODY {
+    if i.route != Route::Login || p.campaign > 0 || p.account >> 40 != 0 {
         return None;
     }
     match p.stage {

@@ -1,7 +1,7 @@
 //! Visits of members: when they come, and what they do until they leave.
 
 use crate::device::KINDS;
-use crate::intent::{Intent, LOGIN_LEAKED, LOGIN_OK, LOGIN_WRONG, Route, event_key};
+use crate::intent::{Intent, LOGIN_LEAKED, LOGIN_OK, LOGIN_UNKNOWN, LOGIN_WRONG, Route, event_key};
 use crate::network::COUNTRIES;
 use crate::random::{Draws, Purpose};
 use crate::world::{Account, NEW_DEVICE, Party, Stage, World};
@@ -119,7 +119,13 @@ impl Script<'_> {
         let leaked = if breached { LOGIN_LEAKED } else { 0 };
         for attempt in 0..3 {
             let right = d.chance(if attempt == 0 { 0.85 } else { 0.65 });
-            self.say(Route::Login, 0, leaked | if right { LOGIN_OK } else { LOGIN_WRONG });
+            if !right && d.chance(MISTYPED_NAME) {
+                let owner = std::mem::replace(&mut self.party.account, 1 << 40 | d.below(1 << 34));
+                self.say(Route::Login, 0, LOGIN_UNKNOWN);
+                self.party.account = owner;
+            } else {
+                self.say(Route::Login, 0, leaked | if right { LOGIN_OK } else { LOGIN_WRONG });
+            }
             self.wait(d.lognormal(9.0, 0.6));
             if right {
                 return true;
@@ -129,6 +135,8 @@ impl Script<'_> {
     }
 }
 
+/// Share of failed sign-ins of people in which the name, not the password, is wrong.
+const MISTYPED_NAME: f64 = 0.1;
 const BUSY_US: i64 = 8 * 3_600_000_000;
 
 /// Appends everything a visit does.
