@@ -4,8 +4,10 @@
 //! what the defences did, and what drove it. [`RuleOutcomes`] says of every rule how often it was right.
 
 mod advice;
+mod campaigns;
 mod candidates;
 mod classify;
+mod clusters;
 mod columns;
 mod incidents;
 mod live;
@@ -21,6 +23,7 @@ mod warm;
 mod write;
 
 pub use advice::{Action, Advice, RuleFacts, advise};
+pub use campaigns::{CAMPAIGN_RULES, LoginCampaigns};
 pub use classify::{Evidence, SurgeKind, attack_probability, kind};
 pub use incidents::DosIncidents;
 pub use live::{LiveEvent, LiveHistory, LiveHit, LiveWatch, known_key};

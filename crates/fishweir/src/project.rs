@@ -270,7 +270,11 @@ impl Project {
     fn labels(&self) -> Vec<Arc<dyn NativeModel>> {
         let incidents =
             fishweir_labels::DosIncidents::new(self.config.detector.clone(), self.config.scan.clone());
-        vec![Arc::new(incidents), Arc::new(fishweir_labels::RuleOutcomes)]
+        vec![
+            Arc::new(incidents),
+            Arc::new(fishweir_labels::RuleOutcomes),
+            Arc::new(fishweir_labels::LoginCampaigns),
+        ]
     }
 
     /// The models whose tables hold claims.

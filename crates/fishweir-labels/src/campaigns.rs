@@ -1,0 +1,430 @@
+//! Campaigns of attempts to sign in: who tries names and passwords that are not theirs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use fishweir_lake::TableSpec;
+use fishweir_pipeline::{
+    Catalog, DAY_US, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint, time_literal,
+    utc_microseconds,
+};
+
+use crate::clusters::{Attempt, Cluster, Profile, Usual, clusters};
+use crate::columns::{Columns, spec};
+use crate::series::{between_sql, words};
+
+/// Version of the rules that make campaigns; stored with every row.
+pub const CAMPAIGN_RULES: &str = "login-campaigns-1";
+const CAMPAIGNS: &str = "login_campaigns";
+const ATTEMPTS: &str = "login_campaign_attempts";
+const LOGINS: &str = "account_logins";
+const DAYS: &str = "account_days";
+/// Days of use before which nobody is known, and so nobody is odd.
+const HISTORY_DAYS: i64 = 3;
+/// How far back a device may have been seen to be known.
+const KNOWN_DAYS: i64 = 42;
+/// Days after its last attempt in which a campaign may go on.
+const OPEN_DAYS: i64 = 3;
+/// Longest that one campaign is followed; attempts are kept for a little more.
+const LONGEST_DAYS: i64 = 35;
+/// Days that tell what is usual.
+const USUAL_DAYS: i64 = 28;
+
+/// Native model of `login_campaigns` and of the attempts that belong to each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoginCampaigns;
+
+/// Texts by number.
+#[derive(Default)]
+struct Names {
+    all: Vec<String>,
+    index: HashMap<String, u32>,
+}
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(n) = self.index.get(text) {
+            return *n;
+        }
+        let n = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.all.push(text.to_owned());
+        self.index.insert(text.to_owned(), n);
+        n
+    }
+
+    fn text(&self, n: u32) -> &str {
+        self.all.get(n as usize).map_or("", String::as_str)
+    }
+}
+
+#[derive(Default)]
+struct Loaded {
+    attempts: Vec<Attempt>,
+    hours: Vec<i64>,
+    tools: Names,
+    prefixes: Names,
+    countries: Names,
+    usual: Usual,
+}
+
+// Attempts from machines that nobody knows and on which hardly anybody watched afterwards. Markers of
+// their own say whether a join found anything.
+fn odd_sql(span: Interval) -> String {
+    let from = time_literal(span.from_us);
+    let known_from = time_literal(span.from_us - KNOWN_DAYS * DAY_US);
+    let day = "CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT)";
+    let of_day = "CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT)";
+    format!(
+        "WITH tries AS (
+           SELECT *, {day} AS d FROM {LOGINS} WHERE {tries} AND credential <> 'partner'
+         ), mine AS (
+           SELECT account AS k_account, device AS k_device, {of_day} AS k_day, licences
+           FROM {DAYS} WHERE day >= {known_from} AND day < {until}
+         ), known AS (
+           SELECT k_account, k_device, min(k_day) AS first_day, true AS is_known FROM mine GROUP BY 1, 2
+         ), machine AS (
+           SELECT k_device AS m_device, min(k_day) AS m_day, true AS has_watched FROM mine WHERE licences > 0 GROUP BY 1
+         ), told AS (
+           SELECT min({of_day}) + {HISTORY_DAYS} AS first_told FROM {DAYS} WHERE day >= {known_from} - INTERVAL '1 day'
+         ), marked AS (
+           SELECT t2.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
+             SELECT t.*, k.is_known, k.first_day FROM known k RIGHT JOIN tries t ON k.k_account = t.account AND k.k_device = t.device
+           ) t2 ON m.m_device = t2.device
+         ), judged AS (
+           SELECT *, CASE
+             WHEN is_known IS NOT NULL AND first_day < d THEN 1
+             WHEN has_watched IS NOT NULL AND m_day <= d + 1 THEN 1
+             ELSE 0 END AS ordinary
+           FROM marked CROSS JOIN told WHERE d >= first_told
+         ), sources AS (
+           SELECT *, CAST(sum(ordinary) OVER (PARTITION BY device, d) AS DOUBLE) / count(*) OVER (PARTITION BY device, d) AS ordinary_share
+           FROM judged
+         )
+         SELECT hour, first_at, last_at, account, identifier, device, ip_prefix, asn, country,
+           ja4 || '|' || user_agent AS tool, password,
+           attempts, successes, unknown, challenges_failed + denied AS stopped, breached, weak, d, ordinary_share >= 0.5 AS is_ordinary
+         FROM sources WHERE hour >= {from} ORDER BY first_at, identifier, device",
+        tries = between_sql("hour", span),
+        until = time_literal(span.to_us + DAY_US),
+    )
+}
+
+async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError> {
+    let mut out = Loaded::default();
+    let mut odd_days: BTreeMap<i64, f64> = BTreeMap::new();
+    let mut minutes: BTreeMap<i64, f64> = BTreeMap::new();
+    let mut ordinary = 0.0;
+    for batch in catalog.query(&[LOGINS, DAYS], &odd_sql(span)).await? {
+        let time = |c: usize| cast(batch.column(c), &utc_microseconds()).map_err(failed);
+        let (hour, first, last) = (time(0)?, time(1)?, time(2)?);
+        let us = |a: &arrow::array::ArrayRef, r: usize| a.as_primitive::<TimestampMicrosecondType>().value(r);
+        let int = |c: usize, r: usize| {
+            let c = batch.column(c).as_primitive::<Int64Type>();
+            c.is_valid(r).then(|| c.value(r))
+        };
+        let (prefixes, countries, tools) = (words(&batch, 6), words(&batch, 8), words(&batch, 9));
+        let is_ordinary = batch.column(18).as_boolean();
+        for r in 0..batch.num_rows() {
+            #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
+            let n = |c: usize| int(c, r).unwrap_or(0) as f64;
+            let tool = out.tools.number(&tools[r]);
+            let day = int(17, r).unwrap_or(0);
+            odd_days.entry(day).or_default();
+            if is_ordinary.value(r) {
+                ordinary += 1.0;
+                *out.usual.tools.entry(tool).or_default() += 1.0;
+                *minutes.entry(us(&first, r).div_euclid(60_000_000)).or_default() += 1.0;
+                continue;
+            }
+            *odd_days.entry(day).or_default() += 1.0;
+            out.hours.push(us(&hour, r));
+            out.attempts.push(Attempt {
+                first_us: us(&first, r),
+                last_us: us(&last, r),
+                account: int(3, r),
+                name: int(4, r).unwrap_or(0),
+                source: int(5, r).unwrap_or(0),
+                prefix: out.prefixes.number(&prefixes[r]),
+                asn: int(7, r).unwrap_or(-1),
+                country: out.countries.number(&countries[r]),
+                tool,
+                password: int(10, r),
+                attempts: n(11),
+                successes: n(12),
+                unknown: n(13),
+                stopped: n(14),
+                breached: n(15),
+                weak: n(16),
+            });
+        }
+    }
+    out.usual.tools.values_mut().for_each(|n| *n /= f64::max(ordinary, 1.0));
+    out.usual.odd_per_day = quiet_day(&odd_days.into_values().collect::<Vec<_>>());
+    out.usual.peak_per_minute = minutes.into_values().fold(0.0, f64::max);
+    Ok(out)
+}
+
+// Odd attempts on a quiet day: campaigns may fill half of the days, so the lower quarter speaks.
+fn quiet_day(days: &[f64]) -> f64 {
+    let mut sorted = days.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 4).copied().unwrap_or(0.0).max(2.0)
+}
+
+// Where campaigns that may still go on began, and those that lie beside them: whatever reaches into the
+// interval that is written again is written again as a whole.
+async fn reach(catalog: &Catalog, range: Interval) -> Result<i64, PipelineError> {
+    let mut from_us = range.from_us - OPEN_DAYS * DAY_US;
+    let earliest_us = range.from_us - LONGEST_DAYS * DAY_US;
+    while catalog.lake().existing(CAMPAIGNS).await?.is_some() {
+        let sql = format!(
+            "SELECT CAST(min(start) AS BIGINT) FROM {CAMPAIGNS} WHERE start >= {} AND \"end\" >= {}",
+            time_literal(earliest_us),
+            time_literal(from_us)
+        );
+        let mut first_us = from_us;
+        for batch in catalog.query(&[CAMPAIGNS], &sql).await? {
+            let starts = batch.column(0).as_primitive::<Int64Type>();
+            first_us = starts.iter().flatten().fold(first_us, i64::min);
+        }
+        let first_us = first_us.div_euclid(DAY_US) * DAY_US;
+        if first_us >= from_us {
+            break;
+        }
+        from_us = first_us;
+    }
+    Ok(from_us.div_euclid(DAY_US) * DAY_US)
+}
+
+struct Row {
+    id: String,
+    cluster: Cluster,
+    kind: &'static str,
+    tier: &'static str,
+    tools: String,
+    changes: String,
+    reasons: String,
+    running: bool,
+}
+
+fn tier(p: &Profile) -> &'static str {
+    let each = p.attempts / p.sources.max(1.0);
+    match () {
+        () if each >= 20.0 => "few machines",
+        () if each >= 3.0 => "machines in turn",
+        () => "many homes",
+    }
+}
+
+fn identity(kind: &str, first_us: i64, seed: &Attempt) -> String {
+    let t = chrono::DateTime::from_timestamp_micros(first_us).unwrap_or_default();
+    let mark = fingerprint([kind, &first_us.to_string(), &seed.name.to_string(), &seed.source.to_string()]);
+    format!("login-{}-{kind}-{:04x}", t.format("%Y%m%dT%H%M"), mark & 0xFFFF)
+}
+
+fn top_tools(l: &Loaded, c: &Cluster) -> String {
+    let mut by_tool: BTreeMap<u32, f64> = BTreeMap::new();
+    for i in &c.members {
+        *by_tool.entry(l.attempts[*i].tool).or_default() += l.attempts[*i].attempts;
+    }
+    let mut all: Vec<(u32, f64)> = by_tool.into_iter().collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(l.tools.text(a.0).cmp(l.tools.text(b.0))));
+    let top: Vec<serde_json::Value> = all
+        .iter()
+        .take(5)
+        .map(|(t, n)| {
+            let (ja4, agent) = l.tools.text(*t).split_once('|').unwrap_or_default();
+            serde_json::json!({"ja4": ja4, "user_agent": agent, "attempts": n})
+        })
+        .collect();
+    serde_json::Value::from(top).to_string()
+}
+
+// Days on which the actor did something else than the day before.
+fn changes(l: &Loaded, c: &Cluster) -> String {
+    let mut days: BTreeMap<i64, Vec<&Attempt>> = BTreeMap::new();
+    for i in &c.members {
+        days.entry(l.attempts[*i].first_us.div_euclid(DAY_US)).or_default().push(&l.attempts[*i]);
+    }
+    let mut out = Vec::new();
+    let mut last: Option<[f64; 3]> = None;
+    for (day, all) in days {
+        let set = |f: &dyn Fn(&Attempt) -> i64| all.iter().map(|a| f(a)).collect::<BTreeSet<_>>().len();
+        #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
+        let count = |n: usize| n as f64;
+        let n: f64 = all.iter().map(|a| a.attempts).sum();
+        let stopped: f64 = all.iter().map(|a| a.stopped).sum();
+        let now = [
+            n / count(set(&|a| a.source)).max(1.0),
+            n,
+            count(set(&|a| i64::from(a.tool))) / count(all.len()).max(1.0),
+        ];
+        if let Some(before) = last.filter(|_| n >= 10.0) {
+            let names = ["attempts per machine", "attempts a day", "programs per attempt"];
+            for ((name, a), b) in names.iter().zip(before).zip(now) {
+                if a > 0.0 && b > 0.0 && !(0.2..=5.0).contains(&(b / a)) {
+                    let t = chrono::DateTime::from_timestamp_micros(day * DAY_US).unwrap_or_default();
+                    out.push(serde_json::json!({"day": t.format("%F").to_string(), "what": name, "from": a, "to": b, "stopped_share": stopped / n}));
+                }
+            }
+        }
+        last = Some(now);
+    }
+    serde_json::Value::from(out).to_string()
+}
+
+fn described(l: &Loaded, cluster: Cluster, now_us: i64) -> Option<Row> {
+    let kind = cluster.profile.kind(&l.usual).name();
+    let seed = l.attempts.get(*cluster.members.first()?)?;
+    let reasons: serde_json::Map<String, serde_json::Value> =
+        cluster.reasons.iter().map(|(why, n)| ((*why).to_owned(), (*n).into())).collect();
+    Some(Row {
+        id: identity(kind, cluster.profile.first_us, seed),
+        kind,
+        tier: tier(&cluster.profile),
+        tools: top_tools(l, &cluster),
+        changes: changes(l, &cluster),
+        reasons: serde_json::Value::Object(reasons).to_string(),
+        running: cluster.profile.last_us + OPEN_DAYS * DAY_US > now_us,
+        cluster,
+    })
+}
+
+fn table() -> TableSpec {
+    let (text, time, float) = (DataType::Utf8, utc_microseconds(), DataType::Float64);
+    let mut columns = vec![("start", time.clone()), ("end", time.clone())];
+    columns.extend(["campaign_id", "kind", "source_tier"].map(|n| (n, text.clone())));
+    columns.extend(NUMBERS.map(|n| (n.0, float.clone())));
+    columns.extend(
+        ["tools", "changes", "reasons", "status", "maturity", "label_source"].map(|n| (n, text.clone())),
+    );
+    columns.push(("computed_at", time));
+    spec(CAMPAIGNS, &columns)
+}
+
+type Number = (&'static str, fn(&Profile) -> f64);
+const NUMBERS: [Number; 18] = [
+    ("attempts", |p| p.attempts),
+    ("successes", |p| p.successes),
+    ("accounts_reached", |p| p.accounts),
+    ("names_tried", |p| p.names),
+    ("stopped", |p| p.stopped),
+    ("sources", |p| p.sources),
+    ("prefixes", |p| p.prefixes),
+    ("asns", |p| p.asns),
+    ("countries", |p| p.countries),
+    ("programs", |p| p.tools),
+    ("passwords", |p| p.passwords),
+    ("unknown_share", |p| p.unknown / p.attempts),
+    ("breached_share", |p| p.breached / p.attempts),
+    ("weak_share", |p| p.weak / p.attempts),
+    ("success_share", |p| p.successes / p.attempts),
+    ("peak_per_minute", |p| p.peak_per_minute),
+    ("gap_median_s", |p| p.gap_median_s),
+    ("gap_spread", |p| p.gap_spread),
+];
+
+fn attempt_table() -> TableSpec {
+    let (text, time, int) = (DataType::Utf8, utc_microseconds(), DataType::Int64);
+    let columns = [
+        ("hour", time),
+        ("campaign_id", text.clone()),
+        ("account", int.clone()),
+        ("identifier", int.clone()),
+        ("device", int.clone()),
+        ("asn", int.clone()),
+        ("country", text),
+        ("attempts", int.clone()),
+        ("successes", int),
+    ];
+    spec(ATTEMPTS, &columns)
+}
+
+fn batches(l: &Loaded, rows: &[Row], now_us: i64) -> Result<[RecordBatch; 2], PipelineError> {
+    let c = Columns { rows: rows.iter().collect() };
+    let p = |r: &Row| r.cluster.profile.clone();
+    let mut columns = vec![c.time(|r| p(r).first_us), c.time(|r| p(r).last_us)];
+    columns.push(c.text(|r| r.id.clone()));
+    columns.push(c.text(|r| r.kind.to_owned()));
+    columns.push(c.text(|r| r.tier.to_owned()));
+    columns.extend(NUMBERS.map(|(_, f)| c.float(move |r| Some(f(&r.cluster.profile)))));
+    columns.push(c.text(|r| r.tools.clone()));
+    columns.push(c.text(|r| r.changes.clone()));
+    columns.push(c.text(|r| r.reasons.clone()));
+    columns.push(c.text(|r| if r.running { "running" } else { "ended" }.to_owned()));
+    columns.push(c.text(|r| if r.running { "provisional" } else { "final" }.to_owned()));
+    columns.push(c.text(|_| CAMPAIGN_RULES.to_owned()));
+    columns.push(c.time(|_| now_us));
+    let campaigns = RecordBatch::try_new(Arc::clone(&table().schema), columns).map_err(failed)?;
+    let members: Vec<(&str, usize)> =
+        rows.iter().flat_map(|r| r.cluster.members.iter().map(|i| (r.id.as_str(), *i))).collect();
+    let c = Columns { rows: members.iter().collect() };
+    let a = |m: &(&str, usize)| &l.attempts[m.1];
+    #[expect(clippy::cast_possible_truncation, reason = "counts of attempts")]
+    let whole = |v: f64| Some(v as i64);
+    let columns = vec![
+        c.time(|m| l.hours[m.1]),
+        c.text(|m| m.0.to_owned()),
+        c.int(|m| a(m).account),
+        c.int(|m| Some(a(m).name)),
+        c.int(|m| Some(a(m).source)),
+        c.int(|m| Some(a(m).asn)),
+        c.text(|m| l.countries.text(a(m).country).to_owned()),
+        c.int(|m| whole(a(m).attempts)),
+        c.int(|m| whole(a(m).successes)),
+    ];
+    let attempts = RecordBatch::try_new(Arc::clone(&attempt_table().schema), columns).map_err(failed)?;
+    Ok([campaigns, attempts])
+}
+
+fn failed(e: arrow::error::ArrowError) -> PipelineError {
+    PipelineError::Native { model: CAMPAIGNS.to_owned(), cause: e.to_string() }
+}
+
+#[async_trait]
+impl NativeModel for LoginCampaigns {
+    fn model(&self) -> Model {
+        Model {
+            keys: vec!["campaign_id".to_owned()],
+            inputs: [LOGINS, DAYS].map(str::to_owned).to_vec(),
+            ..Model::native(
+                CAMPAIGNS,
+                "Attempts to sign in that belong to one actor: what kind, how large, with what success, from where, and why they were put together.",
+                fingerprint([CAMPAIGN_RULES, "1"]),
+                "start",
+            )
+        }
+    }
+
+    fn tables(&self) -> Vec<TableSpec> {
+        vec![table(), attempt_table()]
+    }
+
+    async fn run(
+        &self,
+        catalog: &Catalog,
+        range: Interval,
+        now_us: i64,
+    ) -> Result<NativeOutput, PipelineError> {
+        let wide = Interval::new(reach(catalog, range).await?, range.to_us);
+        let span = Interval::new(wide.from_us - USUAL_DAYS * DAY_US, range.to_us);
+        let have = catalog.lake().existing(LOGINS).await?.is_some()
+            && catalog.lake().existing(DAYS).await?.is_some();
+        let loaded = if have { load(catalog, span).await? } else { Loaded::default() };
+        let found = clusters(&loaded.attempts, &loaded.usual);
+        let rows: Vec<Row> = found
+            .into_iter()
+            .filter(|c| wide.contains(c.profile.first_us))
+            .filter_map(|c| described(&loaded, c, now_us))
+            .collect();
+        let [campaigns, attempts] = batches(&loaded, &rows, now_us)?;
+        let tables =
+            BTreeMap::from([(CAMPAIGNS.to_owned(), vec![campaigns]), (ATTEMPTS.to_owned(), vec![attempts])]);
+        Ok(NativeOutput { range: Some(wide), tables })
+    }
+}

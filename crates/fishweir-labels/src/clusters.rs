@@ -1,0 +1,513 @@
+//! Which odd attempts to sign in belong together. Pure: the same attempts give the same clusters.
+//!
+//! Attempts are joined for a stated reason: one machine, one network, one program, one password on many
+//! names, many tries on one name. What no such reason joins may still be too much at once to be members
+//! with new devices: it is joined by time. Neighbours that behave alike are one actor who changed tools.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+/// Attempts below which nothing is called a campaign.
+pub(crate) const LEAST: f64 = 10.0;
+/// Names from one network in a day that speak for one actor.
+const PREFIX_NAMES: usize = 5;
+/// Names with one password in a day.
+const PASSWORD_NAMES: usize = 5;
+/// Names with one program, from one network operator and from anywhere, and how far above the usual.
+const TOOL_NAMES: (usize, usize) = (8, 15);
+const TOOL_RATIO: f64 = 5.0;
+/// Tries on one account in a day.
+const ACCOUNT_TRIES: f64 = 8.0;
+/// Chance below which an hour or a day of unjoined attempts is not chance.
+const BY_CHANCE: f64 = 1e-6;
+/// Pause after which the same source or habit is somebody else's.
+const GAP_US: i64 = 3 * DAY_US;
+/// Pause between neighbours that may be one actor.
+const NEAR_US: i64 = DAY_US;
+/// How unlike neighbours may be, 0 to 1.
+const ALIKE: f64 = 0.3;
+
+/// Attempts on one name from one source with one program in an hour.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) first_us: i64,
+    pub(crate) last_us: i64,
+    pub(crate) account: Option<i64>,
+    pub(crate) name: i64,
+    pub(crate) source: i64,
+    pub(crate) prefix: u32,
+    pub(crate) asn: i64,
+    pub(crate) country: u32,
+    pub(crate) tool: u32,
+    pub(crate) password: Option<i64>,
+    pub(crate) attempts: f64,
+    pub(crate) successes: f64,
+    pub(crate) unknown: f64,
+    pub(crate) stopped: f64,
+    pub(crate) breached: f64,
+    pub(crate) weak: f64,
+}
+
+/// What is ordinary: odd attempts a day, and the share of each program among ordinary attempts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Usual {
+    pub(crate) odd_per_day: f64,
+    pub(crate) tools: HashMap<u32, f64>,
+    /// Attempts of everybody in the busiest ordinary minute.
+    pub(crate) peak_per_minute: f64,
+}
+
+/// Attempts of one actor.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cluster {
+    /// Positions of its attempts, by time.
+    pub(crate) members: Vec<usize>,
+    /// Attempts that each reason joined.
+    pub(crate) reasons: BTreeMap<&'static str, f64>,
+    pub(crate) profile: Profile,
+}
+
+/// What a cluster looks like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Profile {
+    pub(crate) first_us: i64,
+    pub(crate) last_us: i64,
+    pub(crate) attempts: f64,
+    pub(crate) successes: f64,
+    pub(crate) unknown: f64,
+    pub(crate) stopped: f64,
+    pub(crate) breached: f64,
+    pub(crate) weak: f64,
+    pub(crate) names: f64,
+    pub(crate) accounts: f64,
+    pub(crate) sources: f64,
+    pub(crate) prefixes: f64,
+    pub(crate) asns: f64,
+    pub(crate) countries: f64,
+    pub(crate) tools: f64,
+    pub(crate) passwords: f64,
+    pub(crate) peak_per_minute: f64,
+    pub(crate) gap_median_s: f64,
+    /// Spread of the pauses over their mean: 0 a clock, 1 chance, more in bursts.
+    pub(crate) gap_spread: f64,
+}
+
+/// What the actor wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CampaignKind {
+    Stuffing,
+    Spraying,
+    Cracking,
+    LoginFlood,
+}
+
+impl CampaignKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stuffing => "stuffing",
+            Self::Spraying => "spraying",
+            Self::Cracking => "cracking",
+            Self::LoginFlood => "login_flood",
+        }
+    }
+}
+
+impl Profile {
+    fn of<'a>(members: impl Iterator<Item = &'a Attempt>) -> Self {
+        let mut p = Self { first_us: i64::MAX, last_us: i64::MIN, ..Self::default() };
+        let mut sets: [BTreeSet<i64>; 8] = Default::default();
+        let mut times = Vec::new();
+        for a in members {
+            (p.first_us, p.last_us) = (p.first_us.min(a.first_us), p.last_us.max(a.last_us));
+            p.attempts += a.attempts;
+            p.successes += a.successes;
+            p.unknown += a.unknown;
+            p.stopped += a.stopped;
+            p.breached += a.breached;
+            p.weak += a.weak;
+            times.push(a.first_us);
+            let in_it = if a.successes > 0.0 { a.account } else { None };
+            let keys = [
+                Some(a.name),
+                in_it,
+                Some(a.source),
+                Some(i64::from(a.prefix)),
+                Some(a.asn),
+                Some(i64::from(a.country)),
+                Some(i64::from(a.tool)),
+                a.password,
+            ];
+            for (set, key) in sets.iter_mut().zip(keys) {
+                set.extend(key);
+            }
+        }
+        let n = sets.map(|s| s.len() as f64);
+        [p.names, p.accounts, p.sources, p.prefixes, p.asns, p.countries, p.tools, p.passwords] = n;
+        p.pace(times);
+        p
+    }
+
+    fn pace(&mut self, mut times: Vec<i64>) {
+        times.sort_unstable();
+        let mut minutes: BTreeMap<i64, f64> = BTreeMap::new();
+        for t in &times {
+            *minutes.entry(t.div_euclid(60_000_000)).or_default() += 1.0;
+        }
+        self.peak_per_minute = minutes.values().copied().fold(0.0, f64::max);
+        let mut gaps: Vec<f64> = times.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e6).collect();
+        if gaps.is_empty() {
+            return;
+        }
+        gaps.sort_unstable_by(f64::total_cmp);
+        self.gap_median_s = gaps[gaps.len() / 2];
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        self.gap_spread = if mean > 0.0 { variance.sqrt() / mean } else { 0.0 };
+    }
+
+    /// Returns what the actor wants, from what is tried on how many names and how fast.
+    pub(crate) fn kind(&self, usual: &Usual) -> CampaignKind {
+        let minutes = ((self.last_us - self.first_us) as f64 / 60e6).max(1.0);
+        let many = self.peak_per_minute >= 10.0 * usual.peak_per_minute.max(1.0);
+        if self.names <= 10.0 && self.attempts >= ACCOUNT_TRIES * self.names {
+            CampaignKind::Cracking
+        } else if self.names >= 10.0 && self.passwords > 0.0 && self.passwords <= 0.3 * self.names {
+            CampaignKind::Spraying
+        } else if many && minutes <= 30.0 && self.unknown >= 0.9 * self.attempts {
+            CampaignKind::LoginFlood
+        } else {
+            CampaignKind::Stuffing
+        }
+    }
+
+    // 0 alike, 1 unlike. Shares that differ by no more than chance are alike.
+    fn distance(&self, other: &Self) -> f64 {
+        let share = |f: fn(&Self) -> f64| {
+            let (p, q) = (f(self) / self.attempts, f(other) / other.attempts);
+            let mean = (f(self) + f(other)) / (self.attempts + other.attempts);
+            let error = (mean * (1.0 - mean) * (1.0 / self.attempts + 1.0 / other.attempts)).sqrt();
+            if (p - q).abs() <= 2.5 * error { 0.0 } else { (p - q).abs() / (p + q).max(1e-9) }
+        };
+        let scale = |f: fn(&Self) -> f64| ((f(self).max(0.1) / f(other).max(0.1)).ln().abs() / 4.0).min(1.0);
+        let parts = [
+            (0.3, share(|p| p.unknown)),
+            (0.2, share(|p| p.breached)),
+            (0.1, share(|p| p.successes)),
+            (0.2, scale(|p| p.names / p.passwords.max(1.0))),
+            (0.2, scale(|p| p.attempts / p.names.max(1.0))),
+        ];
+        parts.iter().map(|(w, d)| w * d).sum()
+    }
+
+    fn near(&self, other: &Self) -> bool {
+        self.first_us <= other.last_us + NEAR_US && other.first_us <= self.last_us + NEAR_US
+    }
+}
+
+struct Forest {
+    parent: Vec<usize>,
+    joined: Vec<BTreeMap<&'static str, f64>>,
+}
+
+impl Forest {
+    fn root(&mut self, mut i: usize) -> usize {
+        while self.parent[i] != i {
+            self.parent[i] = self.parent[self.parent[i]];
+            i = self.parent[i];
+        }
+        i
+    }
+
+    fn join(&mut self, all: &[usize], why: &'static str) {
+        let Some((first, rest)) = all.split_first() else { return };
+        for other in rest {
+            let (a, b) = (self.root(*first), self.root(*other));
+            let root = a.min(b);
+            self.parent[a] = root;
+            self.parent[b] = root;
+        }
+        for i in all {
+            *self.joined[*i].entry(why).or_default() += 1.0;
+        }
+    }
+}
+
+/// Returns the campaigns among odd attempts, by time.
+pub(crate) fn clusters(attempts: &[Attempt], usual: &Usual) -> Vec<Cluster> {
+    let mut forest =
+        Forest { parent: (0..attempts.len()).collect(), joined: vec![BTreeMap::new(); attempts.len()] };
+    let all: Vec<usize> = (0..attempts.len()).collect();
+    strong(attempts, &all, &mut forest);
+    let (mut found, rest) = components(attempts, &all, &mut forest);
+    // WHY: two actors may use the same program or network; what a strong reason claimed is therefore
+    // not joined to anything by a weak one.
+    weak(attempts, &rest, usual, &mut forest);
+    let (more, rest) = components(attempts, &rest, &mut forest);
+    found.extend(more);
+    found.extend(by_time(attempts, usual, &rest));
+    let mut found = merged(attempts, usual, found);
+    found.sort_by_key(|c| (c.profile.first_us, c.members.first().copied()));
+    found
+}
+
+type Key = (i64, i64);
+
+// Joins attempts of a day that share a key, where `enough` says that they are no accident, and the same
+// habit on the days that follow.
+fn daily(
+    attempts: &[Attempt],
+    among: &[usize],
+    forest: &mut Forest,
+    why: &'static str,
+    key: impl Fn(&Attempt) -> Option<Key>,
+    enough: impl Fn(&[usize]) -> bool,
+) {
+    let mut cells: BTreeMap<(Key, i64), Vec<usize>> = BTreeMap::new();
+    for i in among {
+        if let Some(k) = key(&attempts[*i]) {
+            cells.entry((k, attempts[*i].first_us.div_euclid(DAY_US))).or_default().push(*i);
+        }
+    }
+    let mut last: Option<(Key, i64, usize)> = None;
+    for ((k, day), members) in cells {
+        if !enough(&members) {
+            continue;
+        }
+        forest.join(&members, why);
+        if let Some((lk, ld, li)) = last
+            && lk == k
+            && (day - ld) * DAY_US <= GAP_US
+        {
+            forest.join(&[li, members[0]], why);
+        }
+        last = Some((k, day, members[0]));
+    }
+}
+
+fn names(attempts: &[Attempt], all: &[usize]) -> usize {
+    all.iter().map(|i| attempts[*i].name).collect::<BTreeSet<_>>().len()
+}
+
+fn strong(attempts: &[Attempt], among: &[usize], forest: &mut Forest) {
+    daily(attempts, among, forest, "same machine", |a| Some((a.source, 0)), |m| m.len() >= 2);
+    daily(
+        attempts,
+        among,
+        forest,
+        "same password",
+        |a| a.password.map(|p| (p, 0)),
+        |m| names(attempts, m) >= PASSWORD_NAMES,
+    );
+    let tries = |m: &[usize]| m.iter().map(|i| attempts[*i].attempts).sum::<f64>();
+    daily(attempts, among, forest, "same name", |a| Some((a.name, 0)), |m| tries(m) >= ACCOUNT_TRIES);
+}
+
+fn weak(attempts: &[Attempt], among: &[usize], usual: &Usual, forest: &mut Forest) {
+    let expected = |m: &[usize]| {
+        let tool = m.first().and_then(|i| usual.tools.get(&attempts[*i].tool));
+        usual.odd_per_day * tool.copied().unwrap_or(0.0)
+    };
+    let often =
+        |m: &[usize], least: usize| names(attempts, m) >= least && m.len() as f64 >= TOOL_RATIO * expected(m);
+    let prefix = |a: &Attempt| Some((i64::from(a.prefix), 0));
+    daily(attempts, among, forest, "same network", prefix, |m| names(attempts, m) >= PREFIX_NAMES);
+    let here = |a: &Attempt| Some((i64::from(a.tool), a.asn));
+    daily(attempts, among, forest, "same program and operator", here, |m| often(m, TOOL_NAMES.0));
+    let tool = |a: &Attempt| Some((i64::from(a.tool), 0));
+    daily(attempts, among, forest, "same program", tool, |m| often(m, TOOL_NAMES.1));
+}
+
+// Components that are large enough, and the attempts that belong to none.
+fn components(attempts: &[Attempt], among: &[usize], forest: &mut Forest) -> (Vec<Cluster>, Vec<usize>) {
+    let mut by_root: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for i in among {
+        let root = forest.root(*i);
+        by_root.entry(root).or_default().push(*i);
+    }
+    let (mut found, mut rest) = (Vec::new(), Vec::new());
+    for members in by_root.into_values() {
+        if members.iter().map(|i| attempts[*i].attempts).sum::<f64>() < LEAST {
+            rest.extend(members);
+            continue;
+        }
+        let mut reasons = BTreeMap::new();
+        for i in &members {
+            for (why, n) in &forest.joined[*i] {
+                *reasons.entry(*why).or_default() += n;
+            }
+        }
+        found.push(cluster(attempts, members, reasons));
+    }
+    rest.sort_unstable();
+    (found, rest)
+}
+
+fn cluster(attempts: &[Attempt], mut members: Vec<usize>, reasons: BTreeMap<&'static str, f64>) -> Cluster {
+    members.sort_by_key(|i| (attempts[*i].first_us, *i));
+    let profile = Profile::of(members.iter().map(|i| &attempts[*i]));
+    Cluster { members, reasons, profile }
+}
+
+// Hours, then days, in which more unjoined attempts fall together than chance allows.
+fn by_time(attempts: &[Attempt], usual: &Usual, rest: &[usize]) -> Vec<Cluster> {
+    let mut hot: BTreeSet<usize> = BTreeSet::new();
+    for (width, least) in [(HOUR_US, 6), (DAY_US, 10)] {
+        let mean = usual.odd_per_day * width as f64 / DAY_US as f64;
+        let mut bins: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for i in rest {
+            bins.entry(attempts[*i].first_us.div_euclid(width)).or_default().push(*i);
+        }
+        for members in bins.into_values() {
+            if members.len() >= least && poisson_tail(members.len(), mean) < BY_CHANCE {
+                hot.extend(members);
+            }
+        }
+    }
+    let mut order: Vec<usize> = hot.into_iter().collect();
+    order.sort_by_key(|i| (attempts[*i].first_us, *i));
+    let mut out: Vec<Vec<usize>> = Vec::new();
+    for i in order {
+        match out.last_mut() {
+            Some(run)
+                if run.last().is_some_and(|l| attempts[i].first_us - attempts[*l].first_us <= NEAR_US) =>
+            {
+                run.push(i);
+            }
+            _ => out.push(vec![i]),
+        }
+    }
+    out.into_iter()
+        .filter(|run| run.iter().map(|i| attempts[*i].attempts).sum::<f64>() >= LEAST)
+        .map(|run| {
+            let n = run.len() as f64;
+            cluster(attempts, run, BTreeMap::from([("too many at once", n)]))
+        })
+        .collect()
+}
+
+/// Returns the chance of at least `n` events where `mean` are usual.
+pub(crate) fn poisson_tail(n: usize, mean: f64) -> f64 {
+    if n == 0 {
+        return 1.0;
+    }
+    let mean = mean.max(1e-9);
+    // ln of the first term, then the series of the tail.
+    let ln_first = n as f64 * mean.ln() - mean - (1..=n).map(|k| (k as f64).ln()).sum::<f64>();
+    if (n as f64) <= mean {
+        return 1.0;
+    }
+    let (mut term, mut sum) = (1.0, 1.0);
+    for k in 1..200 {
+        term *= mean / (n + k) as f64;
+        sum += term;
+    }
+    (ln_first.exp() * sum).min(1.0)
+}
+
+// Neighbours in time of the same kind that behave alike are one actor.
+fn merged(attempts: &[Attempt], usual: &Usual, mut found: Vec<Cluster>) -> Vec<Cluster> {
+    loop {
+        let pair = (0..found.len()).find_map(|i| {
+            (i + 1..found.len())
+                .filter(|j| found[i].profile.near(&found[*j].profile))
+                .filter(|j| found[i].profile.kind(usual) == found[*j].profile.kind(usual))
+                .map(|j| (j, found[i].profile.distance(&found[j].profile)))
+                .filter(|(_, d)| *d <= ALIKE)
+                .min_by(|a, b| a.1.total_cmp(&b.1))
+                .map(|(j, _)| (i, j))
+        });
+        let Some((i, j)) = pair else { return found };
+        let other = found.swap_remove(j);
+        let one = std::mem::take(&mut found[i]);
+        let mut reasons = one.reasons;
+        for (why, n) in other.reasons {
+            *reasons.entry(why).or_default() += n;
+        }
+        *reasons.entry("alike and near in time").or_default() += other.members.len() as f64;
+        let members = one.members.into_iter().chain(other.members).collect();
+        found[i] = cluster(attempts, members, reasons);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(t_s: f64, name: i64, source: i64) -> Attempt {
+        let us = (t_s * 1e6) as i64;
+        Attempt {
+            first_us: us,
+            last_us: us,
+            name,
+            source,
+            prefix: u32::try_from(source).unwrap(),
+            asn: source % 40,
+            tool: u32::try_from(source % 25).unwrap(),
+            password: Some(name ^ 7),
+            attempts: 1.0,
+            unknown: f64::from(u8::from(name % 5 > 0)),
+            ..Attempt::default()
+        }
+    }
+
+    fn usual() -> Usual {
+        let tools = (0..25).map(|t| (t, 0.04)).collect();
+        Usual { odd_per_day: 6.0, tools, peak_per_minute: 3.0 }
+    }
+
+    // A few odd attempts a day that belong to nobody.
+    fn quiet() -> Vec<Attempt> {
+        (0..180)
+            .map(|k| attempt(f64::from(k) * 14_400.0, 10_000 + i64::from(k), 5_000 + i64::from(k)))
+            .collect()
+    }
+
+    #[test]
+    fn ordinary_days_are_no_campaign() {
+        assert!(clusters(&quiet(), &usual()).is_empty());
+    }
+
+    #[test]
+    fn two_attempts_a_source_are_found_by_their_number() {
+        let mut all = quiet();
+        // 80 a day for four days, never more than two from one address.
+        all.extend((0..320).map(|k| {
+            attempt(864_000.0 + f64::from(k) * 1_080.0, 50_000 + i64::from(k), 9_000 + i64::from(k) / 2)
+        }));
+        let found = clusters(&all, &usual());
+        assert_eq!(found.len(), 1, "{:?}", found.iter().map(|c| &c.profile).collect::<Vec<_>>());
+        assert!(found[0].members.len() >= 315, "{}", found[0].members.len());
+        assert_eq!(found[0].profile.kind(&usual()), CampaignKind::Stuffing);
+    }
+
+    #[test]
+    fn one_password_on_many_names_is_spraying_apart_from_stuffing_beside_it() {
+        let mut all = quiet();
+        all.extend((0..300).map(|k| attempt(864_000.0 + f64::from(k) * 800.0, 50_000 + i64::from(k), 9_000)));
+        all.extend((0..300).map(|k| Attempt {
+            password: Some(i64::from(k / 30)),
+            unknown: 0.0,
+            ..attempt(864_000.0 + f64::from(k) * 810.0, 80_000 + i64::from(k), 9_500 + i64::from(k))
+        }));
+        let found = clusters(&all, &usual());
+        let kinds: BTreeSet<&str> = found.iter().map(|c| c.profile.kind(&usual()).name()).collect();
+        assert_eq!((found.len(), kinds), (2, BTreeSet::from(["spraying", "stuffing"])));
+    }
+
+    #[test]
+    fn tries_on_one_name_are_cracking() {
+        let mut all = quiet();
+        all.extend((0..60).map(|k| attempt(900_000.0 + f64::from(k) * 90.0, 77, 9_000 + i64::from(k))));
+        let found = clusters(&all, &usual());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].profile.kind(&usual()), CampaignKind::Cracking);
+    }
+
+    #[test]
+    fn the_tail_of_chance_adds_up() {
+        assert!((poisson_tail(1, 2.0) - 1.0).abs() < 1e-9 || poisson_tail(1, 2.0) > 0.8);
+        assert!((poisson_tail(5, 1.0) - 0.003_66).abs() < 1e-4);
+        assert!(poisson_tail(80, 6.0) < 1e-30);
+    }
+}
