@@ -1,6 +1,6 @@
 /*
 name: account_change_hours
-description: Changes of accounts in an hour: what, by whom, from which device and network, all by hash.
+description: Changes of accounts in an hour; what, by whom, from which device and network, all by hash.
 version: 1
 grain: hour
 time: hour

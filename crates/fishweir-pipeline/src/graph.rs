@@ -6,8 +6,9 @@ use fishweir_events::Stream;
 
 use crate::model::{Model, ModelError};
 
-/// Returns the models in levels: every model reads only streams and models of earlier levels.
-pub(crate) fn levels(models: &[Model]) -> Result<Vec<Vec<Model>>, ModelError> {
+/// Returns the models in levels: every model reads only streams and models of earlier levels. `beside`
+/// names tables that native models write beside their own.
+pub(crate) fn levels(models: &[Model], beside: &BTreeSet<String>) -> Result<Vec<Vec<Model>>, ModelError> {
     let mut waiting: BTreeMap<&str, &Model> = BTreeMap::new();
     for m in models {
         if waiting.insert(&m.name, m).is_some() {
@@ -17,7 +18,7 @@ pub(crate) fn levels(models: &[Model]) -> Result<Vec<Vec<Model>>, ModelError> {
     let names: BTreeSet<&str> = waiting.keys().copied().collect();
     for m in models {
         for input in &m.inputs {
-            if !names.contains(input.as_str()) && !is_stream(input) {
+            if !names.contains(input.as_str()) && !beside.contains(input) && !is_stream(input) {
                 return Err(ModelError::UnknownInput { model: m.name.clone(), input: input.clone() });
             }
         }

@@ -109,6 +109,7 @@ pub struct Runner {
     catalog: Catalog,
     models: Vec<Model>,
     natives: BTreeMap<String, Arc<dyn NativeModel>>,
+    beside: BTreeSet<String>,
     streams: Vec<TableSpec>,
 }
 
@@ -142,7 +143,17 @@ impl Runner {
         let natives: BTreeMap<_, _> = natives.into_iter().map(|n| (n.model().name.clone(), n)).collect();
         let mut models = models;
         models.extend(natives.values().map(|n| n.model()));
-        Self { catalog, models, natives, streams }
+        let beside: BTreeMap<String, String> = natives
+            .iter()
+            .flat_map(|(model, n)| n.tables().into_iter().map(|t| (t.name, model.clone())))
+            .filter(|(table, model)| table != model)
+            .collect();
+        // Who reads a table beside waits for the model that writes it.
+        for m in &mut models {
+            let writers: BTreeSet<String> = m.inputs.iter().filter_map(|i| beside.get(i).cloned()).collect();
+            m.inputs.extend(writers.into_iter().filter(|w| !m.inputs.contains(w)).collect::<Vec<_>>());
+        }
+        Self { catalog, models, natives, beside: beside.into_keys().collect(), streams }
     }
 
     /// Returns the models, shipped and native.
@@ -163,7 +174,7 @@ impl Runner {
         let mut state = self.open(options).await?;
         self.notice_changes(&mut state, options).await?;
         let wanted = self.wanted(&options.only);
-        for level in levels(&self.models)? {
+        for level in levels(&self.models, &self.beside)? {
             let level: Vec<Model> = level.into_iter().filter(|m| wanted.contains(&m.name)).collect();
             self.prepare_tables(&level, &state).await?;
             self.run_level(&level, &mut state, options, progress).await?;

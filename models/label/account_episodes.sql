@@ -1,0 +1,153 @@
+/*
+name: account_episodes
+description: >-
+  Every day on which an account was used from a device or a network that it had not been used from in the six weeks before,
+  with what is known of that use by the end of the day; what the labelling functions judge. Accounts without history are left
+  out. Nothing later than the day is in it.
+version: 1
+grain: day
+time: day
+interval: day
+keys: [day, account, device, asn]
+inputs: [account_days, account_logins, account_change_hours, contact_hours, leak_hours, login_campaign_attempts]
+retention: { keep_days: 120 }
+*/
+WITH history AS (
+  SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, account_id, device, asn, country, ja4,
+    requests, served, refused, licences, account_pages, routes, sessions, hours, first_at, last_at
+  FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $to
+), signed_in AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, min(account_id) AS account_id, device, asn,
+    min(country) AS country, min(ja4) AS ja4, min(identifier) AS identifier,
+    sum(attempts) AS attempts, sum(successes) AS successes, sum(wrong) AS wrong, sum(challenges_passed) AS challenges_passed,
+    sum(challenges_failed) AS challenges_failed, sum(breached) AS breached, sum(weak) AS weak, sum(with_mfa) AS with_mfa,
+    max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner, min(first_at) AS first_at, max(last_at) AS last_at
+  FROM account_logins WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL
+  GROUP BY 1, 2, 4, 5
+), used AS (
+  SELECT d, account, account_id, device, asn, country, ja4, requests, served, refused, licences, account_pages, routes, sessions, hours, first_at, last_at
+  FROM history
+  UNION ALL
+  SELECT d, account, account_id, device, asn, country, ja4, 0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
+  FROM signed_in WHERE successes > 0
+), days AS (
+  SELECT d, account, min(account_id) AS account_id, device, asn, min(country) AS country, min(ja4) AS ja4,
+    sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
+    sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
+    min(first_at) AS first_at, max(last_at) AS last_at
+  FROM used GROUP BY 1, 2, 4, 5
+), seen AS (
+  SELECT *,
+    max(d) OVER (PARTITION BY account, device ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS device_last,
+    max(d) OVER (PARTITION BY account, asn ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS asn_last,
+    count(*) OVER (PARTITION BY account, asn ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS asn_days,
+    max(d) OVER (PARTITION BY account, country ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS country_last,
+    min(d) OVER (PARTITION BY account ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS account_first,
+    max(d) OVER (PARTITION BY account ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS account_last
+  FROM days
+), devices AS (
+  SELECT d AS v_d, device AS v_device, count(DISTINCT account) AS device_accounts FROM days GROUP BY 1, 2
+), networks AS (
+  SELECT d AS n_d, asn AS n_asn, count(DISTINCT account) AS asn_accounts FROM days GROUP BY 1, 2
+), tools AS (
+  SELECT d AS t_d, ja4 AS t_ja4, count(DISTINCT account) AS ja4_accounts FROM days GROUP BY 1, 2
+), fresh AS (
+  SELECT * FROM seen
+  WHERE d >= CAST(floor(CAST($from AS BIGINT) / 86400000000) AS BIGINT) AND account_first IS NOT NULL
+    AND (device_last IS NULL OR asn_last IS NULL)
+), beside AS (
+  -- What the account's known devices did on the same day, and how many new ones came in three days.
+  SELECT f.d AS b_d, f.account AS b_account, f.device AS b_device, f.asn AS b_asn,
+    sum(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device THEN s.requests ELSE 0 END) AS known_requests,
+    sum(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device THEN s.licences ELSE 0 END) AS known_licences,
+    max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.country <> f.country THEN 1 ELSE 0 END) AS known_elsewhere,
+    max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device AND s.country = f.country AND s.asn = f.asn THEN 1 ELSE 0 END) AS known_here,
+    max(CASE WHEN s.d = f.d AND s.device = f.device AND s.asn <> f.asn AND s.first_at < f.last_at AND f.first_at < s.last_at THEN 1 ELSE 0 END) AS same_device_elsewhere,
+    count(DISTINCT CASE WHEN s.device_last IS NULL THEN s.device END) AS new_devices_3d
+  FROM fresh f JOIN seen s ON s.account = f.account AND s.d <= f.d AND s.d >= f.d - 2
+  GROUP BY 1, 2, 3, 4
+), failures AS (
+  SELECT f.d AS x_d, f.account AS x_account, f.device AS x_device, f.asn AS x_asn,
+    sum(CASE WHEN l.device = f.device THEN 0 ELSE l.attempts - l.successes END) AS others_failed_7d,
+    count(DISTINCT CASE WHEN l.device <> f.device AND l.successes = 0 THEN l.device END) AS others_failing_devices_7d
+  FROM fresh f JOIN signed_in l ON l.account = f.account AND l.d <= f.d AND l.d >= f.d - 7
+  GROUP BY 1, 2, 3, 4
+), changes AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS c_d, account AS c_account, device AS c_device,
+    sum(CASE WHEN change = 'email' THEN changes ELSE 0 END) AS email_changes,
+    sum(CASE WHEN change = 'password' AND actor = 'member' THEN changes ELSE 0 END) AS password_changes,
+    sum(CASE WHEN change = 'logout_all' THEN changes ELSE 0 END) AS logouts_all,
+    sum(CASE WHEN change IN ('plan', 'payment') THEN changes ELSE 0 END) AS payment_changes,
+    sum(CASE WHEN change = 'reactivate' THEN changes ELSE 0 END) AS reactivations
+  FROM account_change_hours WHERE hour >= $from AND hour < $to AND actor <> 'support' GROUP BY 1, 2, 3
+), account_changed AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS a_d, account AS a_account,
+    sum(CASE WHEN actor = 'support' AND change = 'email' THEN changes ELSE 0 END) AS support_email_changes,
+    sum(CASE WHEN change IN ('signup', 'reactivate') THEN changes ELSE 0 END) AS beginnings,
+    sum(CASE WHEN change = 'password' AND actor = 'member' THEN changes ELSE 0 END) AS account_password_changes
+  FROM account_change_hours WHERE hour >= $from - INTERVAL '1 day' AND hour < $to GROUP BY 1, 2
+), helped AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS h_d, account AS h_account, sum(contacts) AS sign_in_contacts
+  FROM contact_hours WHERE hour >= $from - INTERVAL '1 day' AND hour < $to AND topic = 'cannot_sign_in' GROUP BY 1, 2
+), leaked AS (
+  SELECT identifier AS l_identifier, CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS l_d,
+    min(vendor) AS vendor, bool_or(password_match) AS password_match
+  FROM leak_hours WHERE hour >= $from - INTERVAL '60 days' AND hour < $to GROUP BY 1, 2
+), leak_hits AS (
+  SELECT s.d AS k_d, s.account AS k_account, s.device AS k_device, s.asn AS k_asn, min(s.d - l.l_d) AS leak_age_days,
+    bool_or(l.password_match) AS leak_password_match, min(l.vendor) AS leak_vendor
+  FROM leaked l JOIN signed_in s ON l.l_identifier = s.identifier AND l.l_d <= s.d AND l.l_d >= s.d - 60
+  GROUP BY 1, 2, 3, 4
+), campaigns AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS g_d, account AS g_account, device AS g_device, asn AS g_asn,
+    min(campaign_id) AS campaign_id, sum(successes) AS campaign_successes
+  FROM login_campaign_attempts WHERE hour >= $from AND hour < $to AND account IS NOT NULL GROUP BY 1, 2, 3, 4
+), campaign_accounts AS (
+  SELECT f.d AS y_d, f.account AS y_account, f.device AS y_device, f.asn AS y_asn, min(g.campaign_id) AS account_campaign_id
+  FROM fresh f JOIN (
+    SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS g_d, account, campaign_id
+    FROM login_campaign_attempts WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL AND successes > 0
+  ) g ON g.account = f.account AND g.g_d <= f.d AND g.g_d >= f.d - 7
+  GROUP BY 1, 2, 3, 4
+)
+SELECT
+  date_bin(INTERVAL '1 day', f.first_at) AS day,
+  f.account, f.account_id, f.device, f.asn, f.country, f.ja4, f.first_at, f.last_at,
+  f.device_last IS NULL AS new_device,
+  f.asn_last IS NULL AS new_network,
+  f.country_last IS NULL AS new_country,
+  f.d - f.account_first AS history_days,
+  f.d - f.account_last AS idle_days,
+  coalesce(f.asn_days, 0) AS network_days,
+  f.requests, f.served, f.refused, f.licences, f.account_pages, f.routes, f.sessions, f.hours,
+  CAST((CAST(f.last_at AS BIGINT) - CAST(f.first_at AS BIGINT)) / 1000000 AS BIGINT) AS span_s,
+  CAST(CAST(f.first_at AS BIGINT) / 3600000000 % 24 AS BIGINT) AS hour_utc,
+  v.device_accounts, n.asn_accounts, t.ja4_accounts,
+  coalesce(b.known_requests, 0) AS known_requests, coalesce(b.known_licences, 0) AS known_licences,
+  coalesce(b.known_elsewhere, 0) = 1 AS known_elsewhere, coalesce(b.known_here, 0) = 1 AS known_here,
+  coalesce(b.same_device_elsewhere, 0) = 1 AS same_device_elsewhere, coalesce(b.new_devices_3d, 0) AS new_devices_3d,
+  coalesce(s.attempts, 0) AS sign_in_attempts, coalesce(s.successes, 0) AS sign_ins, coalesce(s.wrong, 0) AS sign_in_wrong,
+  coalesce(s.challenges_passed, 0) AS challenges_passed, coalesce(s.challenges_failed, 0) AS challenges_failed,
+  coalesce(s.breached, 0) > 0 AS breached, coalesce(s.weak, 0) > 0 AS weak, coalesce(s.with_mfa, 0) > 0 AS with_mfa,
+  coalesce(s.partner, 0) = 1 AS partner, s.identifier,
+  coalesce(x.others_failed_7d, 0) AS others_failed_7d, coalesce(x.others_failing_devices_7d, 0) AS others_failing_devices_7d,
+  coalesce(c.email_changes, 0) AS email_changes, coalesce(c.password_changes, 0) AS password_changes,
+  coalesce(c.logouts_all, 0) AS logouts_all, coalesce(c.payment_changes, 0) AS payment_changes, coalesce(c.reactivations, 0) AS reactivations,
+  coalesce(a.support_email_changes, 0) AS support_email_changes, coalesce(a.beginnings, 0) AS beginnings,
+  coalesce(a.account_password_changes, 0) AS account_password_changes,
+  coalesce(h.sign_in_contacts, 0) AS sign_in_contacts,
+  k.leak_age_days, k.leak_password_match, k.leak_vendor,
+  g.campaign_id, coalesce(g.campaign_successes, 0) AS campaign_successes, y.account_campaign_id
+FROM fresh f
+LEFT JOIN devices v ON v.v_d = f.d AND v.v_device = f.device
+LEFT JOIN networks n ON n.n_d = f.d AND n.n_asn = f.asn
+LEFT JOIN tools t ON t.t_d = f.d AND t.t_ja4 = f.ja4
+LEFT JOIN beside b ON b.b_d = f.d AND b.b_account = f.account AND b.b_device = f.device AND b.b_asn = f.asn
+LEFT JOIN signed_in s ON s.d = f.d AND s.account = f.account AND s.device = f.device AND s.asn = f.asn
+LEFT JOIN failures x ON x.x_d = f.d AND x.x_account = f.account AND x.x_device = f.device AND x.x_asn = f.asn
+LEFT JOIN changes c ON c.c_d = f.d AND c.c_account = f.account AND c.c_device = f.device
+LEFT JOIN account_changed a ON a.a_d = f.d AND a.a_account = f.account
+LEFT JOIN helped h ON h.h_d = f.d AND h.h_account = f.account
+LEFT JOIN leak_hits k ON k.k_d = f.d AND k.k_account = f.account AND k.k_device = f.device AND k.k_asn = f.asn
+LEFT JOIN campaigns g ON g.g_d = f.d AND g.g_account = f.account AND g.g_device = f.device AND g.g_asn = f.asn
+LEFT JOIN campaign_accounts y ON y.y_d = f.d AND y.y_account = f.account AND y.y_device = f.device AND y.y_asn = f.asn
