@@ -72,7 +72,7 @@ struct Loaded {
     usual: Usual,
 }
 
-// Attempts from machines that nobody knows and on which hardly anybody watched afterwards. Markers of
+// Attempts from machines that nobody knows, outside the networks of the account, and on which hardly anybody watched afterwards. Markers of
 // their own say whether a join found anything.
 fn odd_sql(span: Interval) -> String {
     let from = time_literal(span.from_us);
@@ -83,21 +83,26 @@ fn odd_sql(span: Interval) -> String {
         "WITH tries AS (
            SELECT *, {day} AS d FROM {LOGINS} WHERE {tries} AND credential <> 'partner'
          ), mine AS (
-           SELECT account AS k_account, device AS k_device, {of_day} AS k_day, licences
+           SELECT account AS k_account, device AS k_device, asn AS k_asn, {of_day} AS k_day, licences
            FROM {DAYS} WHERE day >= {known_from} AND day < {until}
          ), known AS (
            SELECT k_account, k_device, min(k_day) AS first_day, true AS is_known FROM mine GROUP BY 1, 2
+         ), home AS (
+           SELECT k_account AS h_account, k_asn AS h_asn, min(k_day) AS home_day, true AS is_home FROM mine GROUP BY 1, 2
          ), machine AS (
            SELECT k_device AS m_device, min(k_day) AS m_day, true AS has_watched FROM mine WHERE licences > 0 GROUP BY 1
          ), told AS (
            SELECT min({of_day}) + {HISTORY_DAYS} AS first_told FROM {DAYS} WHERE day >= {known_from} - INTERVAL '1 day'
          ), marked AS (
-           SELECT t2.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
-             SELECT t.*, k.is_known, k.first_day FROM known k RIGHT JOIN tries t ON k.k_account = t.account AND k.k_device = t.device
-           ) t2 ON m.m_device = t2.device
+           SELECT t3.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
+             SELECT t2.*, h.is_home, h.home_day FROM home h RIGHT JOIN (
+               SELECT t.*, k.is_known, k.first_day FROM known k RIGHT JOIN tries t ON k.k_account = t.account AND k.k_device = t.device
+             ) t2 ON h.h_account = t2.account AND h.h_asn = t2.asn
+           ) t3 ON m.m_device = t3.device
          ), judged AS (
            SELECT *, CASE
              WHEN is_known IS NOT NULL AND first_day < d THEN 1
+             WHEN is_home IS NOT NULL AND home_day < d THEN 1
              WHEN has_watched IS NOT NULL AND m_day <= d + 1 THEN 1
              ELSE 0 END AS ordinary
            FROM marked CROSS JOIN told WHERE d >= first_told
