@@ -122,7 +122,6 @@ fn odd_sql(span: Interval) -> String {
 async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError> {
     let mut out = Loaded::default();
     let mut odd_days: BTreeMap<i64, f64> = BTreeMap::new();
-    let mut minutes: BTreeMap<i64, f64> = BTreeMap::new();
     let mut ordinary = 0.0;
     for batch in catalog.query(&[LOGINS, DAYS], &odd_sql(span)).await? {
         let time = |c: usize| cast(batch.column(c), &utc_microseconds()).map_err(failed);
@@ -143,7 +142,6 @@ async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError
             if is_ordinary.value(r) {
                 ordinary += 1.0;
                 *out.usual.tools.entry(tool).or_default() += 1.0;
-                *minutes.entry(us(&first, r).div_euclid(60_000_000)).or_default() += 1.0;
                 continue;
             }
             *odd_days.entry(day).or_default() += 1.0;
@@ -170,7 +168,6 @@ async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError
     }
     out.usual.tools.values_mut().for_each(|n| *n /= f64::max(ordinary, 1.0));
     out.usual.odd_per_day = quiet_day(&odd_days.into_values().collect::<Vec<_>>());
-    out.usual.peak_per_minute = minutes.into_values().fold(0.0, f64::max);
     Ok(out)
 }
 
@@ -284,7 +281,7 @@ fn changes(l: &Loaded, c: &Cluster) -> String {
 }
 
 fn described(l: &Loaded, cluster: Cluster, now_us: i64) -> Option<Row> {
-    let kind = cluster.profile.kind(&l.usual).name();
+    let kind = cluster.profile.kind().name();
     let seed = l.attempts.get(*cluster.members.first()?)?;
     let reasons: serde_json::Map<String, serde_json::Value> =
         cluster.reasons.iter().map(|(why, n)| ((*why).to_owned(), (*n).into())).collect();
@@ -325,10 +322,10 @@ const NUMBERS: [Number; 18] = [
     ("countries", |p| p.countries),
     ("programs", |p| p.tools),
     ("passwords", |p| p.passwords),
-    ("unknown_share", |p| p.unknown / p.attempts),
+    ("unknown_share", |p| p.unknown / p.looked_at()),
     ("breached_share", |p| p.breached / p.attempts),
     ("weak_share", |p| p.weak / p.attempts),
-    ("success_share", |p| p.successes / p.attempts),
+    ("success_share", |p| p.successes / p.looked_at()),
     ("peak_per_minute", |p| p.peak_per_minute),
     ("gap_median_s", |p| p.gap_median_s),
     ("gap_spread", |p| p.gap_spread),

@@ -26,7 +26,11 @@ const GAP_US: i64 = 3 * DAY_US;
 /// Pause between neighbours that may be one actor.
 const NEAR_US: i64 = DAY_US;
 /// How unlike neighbours may be, 0 to 1.
-const ALIKE: f64 = 0.3;
+const ALIKE: f64 = 0.18;
+/// A flood guesses names: seen attempts, share of unknown names, attempts in a minute.
+const FLOOD_SEEN: f64 = 20.0;
+const FLOOD_UNKNOWN: f64 = 0.95;
+const FLOOD_PACE: f64 = 10.0;
 
 /// Attempts on one name from one source with one program in an hour.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +58,6 @@ pub(crate) struct Attempt {
 pub(crate) struct Usual {
     pub(crate) odd_per_day: f64,
     pub(crate) tools: HashMap<u32, f64>,
-    /// Attempts of everybody in the busiest ordinary minute.
-    pub(crate) peak_per_minute: f64,
 }
 
 /// Attempts of one actor.
@@ -80,6 +82,8 @@ pub(crate) struct Profile {
     pub(crate) breached: f64,
     pub(crate) weak: f64,
     pub(crate) names: f64,
+    /// Names that belong to an account.
+    pub(crate) known_names: f64,
     pub(crate) accounts: f64,
     pub(crate) sources: f64,
     pub(crate) prefixes: f64,
@@ -116,7 +120,7 @@ impl CampaignKind {
 impl Profile {
     fn of<'a>(members: impl Iterator<Item = &'a Attempt>) -> Self {
         let mut p = Self { first_us: i64::MAX, last_us: i64::MIN, ..Self::default() };
-        let mut sets: [BTreeSet<i64>; 8] = Default::default();
+        let mut sets: [BTreeSet<i64>; 9] = Default::default();
         let mut times = Vec::new();
         for a in members {
             (p.first_us, p.last_us) = (p.first_us.min(a.first_us), p.last_us.max(a.last_us));
@@ -137,13 +141,24 @@ impl Profile {
                 Some(i64::from(a.country)),
                 Some(i64::from(a.tool)),
                 a.password,
+                a.account,
             ];
             for (set, key) in sets.iter_mut().zip(keys) {
                 set.extend(key);
             }
         }
         let n = sets.map(|s| s.len() as f64);
-        [p.names, p.accounts, p.sources, p.prefixes, p.asns, p.countries, p.tools, p.passwords] = n;
+        [
+            p.names,
+            p.accounts,
+            p.sources,
+            p.prefixes,
+            p.asns,
+            p.countries,
+            p.tools,
+            p.passwords,
+            p.known_names,
+        ] = n;
         p.pace(times);
         p
     }
@@ -166,15 +181,25 @@ impl Profile {
         self.gap_spread = if mean > 0.0 { variance.sqrt() / mean } else { 0.0 };
     }
 
-    /// Returns what the actor wants, from what is tried on how many names and how fast.
-    pub(crate) fn kind(&self, usual: &Usual) -> CampaignKind {
-        let minutes = ((self.last_us - self.first_us) as f64 / 60e6).max(1.0);
-        let many = self.peak_per_minute >= 10.0 * usual.peak_per_minute.max(1.0);
-        if self.names <= 10.0 && self.attempts >= ACCOUNT_TRIES * self.names {
+    /// Returns the attempts whose name and password were looked at; what a defence stopped says nothing
+    /// of them.
+    pub(crate) fn looked_at(&self) -> f64 {
+        (self.attempts - self.stopped).max(self.unknown).max(self.successes)
+    }
+
+    /// Returns what the actor wants, from what is tried on how many names.
+    pub(crate) fn kind(&self) -> CampaignKind {
+        let seen = self.looked_at();
+        let on_members = self.attempts - self.unknown;
+        let few = self.known_names > 0.0 && self.known_names <= 10.0;
+        if few && on_members >= ACCOUNT_TRIES * self.known_names {
             CampaignKind::Cracking
-        } else if self.names >= 10.0 && self.passwords > 0.0 && self.passwords <= 0.3 * self.names {
+        } else if self.names >= 10.0 && self.passwords > 0.0 && self.passwords <= 0.5 * self.names {
             CampaignKind::Spraying
-        } else if many && minutes <= 30.0 && self.unknown >= 0.9 * self.attempts {
+        } else if seen >= FLOOD_SEEN
+            && self.unknown >= FLOOD_UNKNOWN * seen
+            && self.peak_per_minute >= FLOOD_PACE
+        {
             CampaignKind::LoginFlood
         } else {
             CampaignKind::Stuffing
@@ -183,19 +208,21 @@ impl Profile {
 
     // 0 alike, 1 unlike. Shares that differ by no more than chance are alike.
     fn distance(&self, other: &Self) -> f64 {
-        let share = |f: fn(&Self) -> f64| {
-            let (p, q) = (f(self) / self.attempts, f(other) / other.attempts);
-            let mean = (f(self) + f(other)) / (self.attempts + other.attempts);
-            let error = (mean * (1.0 - mean) * (1.0 / self.attempts + 1.0 / other.attempts)).sqrt();
+        let share = |f: fn(&Self) -> f64, of: fn(&Self) -> f64| {
+            let (n, m) = (of(self).max(1.0), of(other).max(1.0));
+            let (p, q) = (f(self) / n, f(other) / m);
+            let mean = ((f(self) + f(other)) / (n + m)).clamp(0.0, 1.0);
+            let error = (mean * (1.0 - mean) * (1.0 / n + 1.0 / m)).sqrt();
             if (p - q).abs() <= 2.5 * error { 0.0 } else { (p - q).abs() / (p + q).max(1e-9) }
         };
-        let scale = |f: fn(&Self) -> f64| ((f(self).max(0.1) / f(other).max(0.1)).ln().abs() / 4.0).min(1.0);
+        let scale = |f: fn(&Self) -> f64| ((f(self).max(0.1) / f(other).max(0.1)).ln().abs() / 5.0).min(1.0);
         let parts = [
-            (0.3, share(|p| p.unknown)),
-            (0.2, share(|p| p.breached)),
-            (0.1, share(|p| p.successes)),
-            (0.2, scale(|p| p.names / p.passwords.max(1.0))),
-            (0.2, scale(|p| p.attempts / p.names.max(1.0))),
+            (0.25, share(|p| p.unknown, Self::looked_at)),
+            (0.15, share(|p| p.breached, |p| p.attempts)),
+            (0.1, share(|p| p.successes, Self::looked_at)),
+            (0.15, scale(|p| p.names / p.passwords.max(1.0))),
+            (0.15, scale(|p| p.attempts / p.names.max(1.0))),
+            (0.2, scale(|p| p.peak_per_minute)),
         ];
         parts.iter().map(|(w, d)| w * d).sum()
     }
@@ -246,7 +273,7 @@ pub(crate) fn clusters(attempts: &[Attempt], usual: &Usual) -> Vec<Cluster> {
     let (more, rest) = components(attempts, &rest, &mut forest);
     found.extend(more);
     found.extend(by_time(attempts, usual, &rest));
-    let mut found = merged(attempts, usual, found);
+    let mut found = merged(attempts, found);
     found.sort_by_key(|c| (c.profile.first_us, c.members.first().copied()));
     found
 }
@@ -406,12 +433,12 @@ pub(crate) fn poisson_tail(n: usize, mean: f64) -> f64 {
 }
 
 // Neighbours in time of the same kind that behave alike are one actor.
-fn merged(attempts: &[Attempt], usual: &Usual, mut found: Vec<Cluster>) -> Vec<Cluster> {
+fn merged(attempts: &[Attempt], mut found: Vec<Cluster>) -> Vec<Cluster> {
     loop {
         let pair = (0..found.len()).find_map(|i| {
             (i + 1..found.len())
                 .filter(|j| found[i].profile.near(&found[*j].profile))
-                .filter(|j| found[i].profile.kind(usual) == found[*j].profile.kind(usual))
+                .filter(|j| found[i].profile.kind() == found[*j].profile.kind())
                 .map(|j| (j, found[i].profile.distance(&found[j].profile)))
                 .filter(|(_, d)| *d <= ALIKE)
                 .min_by(|a, b| a.1.total_cmp(&b.1))
@@ -453,7 +480,7 @@ mod tests {
 
     fn usual() -> Usual {
         let tools = (0..25).map(|t| (t, 0.04)).collect();
-        Usual { odd_per_day: 6.0, tools, peak_per_minute: 3.0 }
+        Usual { odd_per_day: 6.0, tools }
     }
 
     // A few odd attempts a day that belong to nobody.
@@ -478,7 +505,7 @@ mod tests {
         let found = clusters(&all, &usual());
         assert_eq!(found.len(), 1, "{:?}", found.iter().map(|c| &c.profile).collect::<Vec<_>>());
         assert!(found[0].members.len() >= 315, "{}", found[0].members.len());
-        assert_eq!(found[0].profile.kind(&usual()), CampaignKind::Stuffing);
+        assert_eq!(found[0].profile.kind(), CampaignKind::Stuffing);
     }
 
     #[test]
@@ -491,17 +518,21 @@ mod tests {
             ..attempt(864_000.0 + f64::from(k) * 810.0, 80_000 + i64::from(k), 9_500 + i64::from(k))
         }));
         let found = clusters(&all, &usual());
-        let kinds: BTreeSet<&str> = found.iter().map(|c| c.profile.kind(&usual()).name()).collect();
+        let kinds: BTreeSet<&str> = found.iter().map(|c| c.profile.kind().name()).collect();
         assert_eq!((found.len(), kinds), (2, BTreeSet::from(["spraying", "stuffing"])));
     }
 
     #[test]
     fn tries_on_one_name_are_cracking() {
         let mut all = quiet();
-        all.extend((0..60).map(|k| attempt(900_000.0 + f64::from(k) * 90.0, 77, 9_000 + i64::from(k))));
+        all.extend((0..60).map(|k| Attempt {
+            account: Some(77),
+            unknown: 0.0,
+            ..attempt(900_000.0 + f64::from(k) * 90.0, 77, 9_000 + i64::from(k))
+        }));
         let found = clusters(&all, &usual());
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].profile.kind(&usual()), CampaignKind::Cracking);
+        assert_eq!(found[0].profile.kind(), CampaignKind::Cracking);
     }
 
     #[test]

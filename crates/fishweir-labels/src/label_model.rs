@@ -6,8 +6,6 @@
 //! more often than their classes explain form a group whose joint habits are learned as one, so that two
 //! that say the same thing count once.
 
-use std::collections::BTreeMap;
-
 /// Episodes with the same votes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pattern {
@@ -286,6 +284,8 @@ fn dependent(patterns: &[Pattern], model: &LabelModel, functions: usize) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     // Draws without a library: the test must be the same everywhere.

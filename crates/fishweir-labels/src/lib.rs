@@ -4,11 +4,14 @@
 //! what the defences did, and what drove it. [`RuleOutcomes`] says of every rule how often it was right.
 
 mod advice;
+mod behaviour;
 mod campaigns;
 mod candidates;
 mod classify;
 mod clusters;
 mod columns;
+mod drivers;
+mod episodes;
 mod functions;
 mod incidents;
 mod label_model;
@@ -21,6 +24,8 @@ mod raw;
 mod rules;
 mod series;
 mod strangers;
+mod takeover_tables;
+mod takeovers;
 mod warm;
 mod write;
 
@@ -32,6 +37,7 @@ pub use incidents::DosIncidents;
 pub use live::{LiveEvent, LiveHistory, LiveHit, LiveWatch, known_key};
 pub use outcome::{Attacked, Estimate, Tally, recall};
 pub use rules::RuleOutcomes;
+pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.

@@ -10,6 +10,7 @@ use fishweir_detect::{DetectorConfig, ScanConfig};
 use fishweir_engine::{Engine, EngineConfig};
 use fishweir_events::{DAY_US, KeyRing, NetworkTable, Pseudonyms, RouteRule, RouteRules, Stream, parse_time};
 use fishweir_ingest::{IngestConfig, Source, file_table, raw_table, reject_table};
+use fishweir_labels::Function;
 use fishweir_lake::{Lake, storage_options_from};
 use fishweir_metrics::Costs;
 use fishweir_pipeline::{Catalog, Model, NativeModel, Runner};
@@ -267,25 +268,32 @@ impl Project {
         Ok(fishweir_metrics::load(&texts)?)
     }
 
-    fn labels(&self) -> Vec<Arc<dyn NativeModel>> {
+    /// All labelling functions: shipped ones, with those of the project in their place or beside them.
+    pub(crate) fn functions(&self) -> Result<Vec<Function>> {
+        let texts = overlay(shipped::LABELS, &self.root.join("labels"), "yaml")?;
+        Ok(fishweir_labels::load_functions(&texts)?)
+    }
+
+    fn labels(&self) -> Result<Vec<Arc<dyn NativeModel>>> {
         let incidents =
             fishweir_labels::DosIncidents::new(self.config.detector.clone(), self.config.scan.clone());
-        vec![
+        Ok(vec![
             Arc::new(incidents),
             Arc::new(fishweir_labels::RuleOutcomes),
             Arc::new(fishweir_labels::LoginCampaigns),
-        ]
+            Arc::new(fishweir_labels::AccountTakeovers::new(self.functions()?)),
+        ])
     }
 
     /// The models whose tables hold claims.
-    pub(crate) fn label_models(&self) -> Vec<Model> {
-        self.labels().iter().map(|n| n.model()).collect()
+    pub(crate) fn label_models(&self) -> Result<Vec<Model>> {
+        Ok(self.labels()?.iter().map(|n| n.model()).collect())
     }
 
     pub(crate) fn runner(&self) -> Result<Runner> {
         let metrics = self.metrics()?;
-        let mut natives = self.labels();
-        let labels = self.label_models();
+        let mut natives = self.labels()?;
+        let labels = self.label_models()?;
         let (costs, raw_days) = (self.config.costs.clone(), self.config.retention.raw_days);
         let values = fishweir_metrics::MetricValues::new(metrics, costs, labels, raw_days);
         natives.push(Arc::new(fishweir_metrics::Interventions::new(values.clone())));

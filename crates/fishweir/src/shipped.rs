@@ -1,3 +1,3 @@
-//! Models and metrics that come with the binary.
+//! Models, metrics and labelling functions that come with the binary.
 
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));

@@ -22,7 +22,7 @@ pub(crate) async fn evaluator(project: &Project) -> Result<Evaluator> {
     project.ensure_tables().await?;
     let metrics = project.metrics()?;
     let days = project.config.retention.raw_days;
-    let (catalog, labels) = (project.catalog()?, project.label_models());
+    let (catalog, labels) = (project.catalog()?, project.label_models()?);
     let costs = project.config.costs.clone();
     Ok(Evaluator::new(&catalog, &metrics, costs, &labels, days, project.now_us).await?)
 }
