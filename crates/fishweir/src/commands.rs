@@ -15,6 +15,7 @@ mod retention;
 mod rules;
 mod run;
 mod score;
+mod score_accounts;
 mod simulate;
 mod sources;
 mod sql;

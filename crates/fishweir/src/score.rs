@@ -1,7 +1,9 @@
 //! What Fishweir found against what truly happened: pure comparison, no files, no tables.
 
+pub(crate) mod campaigns;
 pub(crate) mod incidents;
 pub(crate) mod rules;
+pub(crate) mod takeovers;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;

@@ -15,19 +15,16 @@ use serde_json::Value;
 use crate::cli::{Format, ScoreArgs};
 use crate::commands::report::evaluator;
 use crate::commands::rules as rule_command;
+use crate::commands::score_accounts::{of_campaigns, of_takeovers};
 use crate::output::{print_json, say};
 use crate::project::Project;
 use crate::score::incidents::{self, Found};
 use crate::score::rules::RuleWeek;
+use crate::score::takeovers::{AccountTruth, TwinTruth};
 use crate::score::{Score, rules, values};
 
 /// Kinds of labels that have a truth, and the table that will hold them.
-const LATER: [(&str, &str); 4] = [
-    ("takeovers", "account_takeovers"),
-    ("campaigns", "login_campaigns"),
-    ("accounts", "account_labels"),
-    ("devices", "device_labels"),
-];
+const LATER: [(&str, &str); 2] = [("accounts", "account_labels"), ("devices", "device_labels")];
 
 pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
     let manifest: Manifest = read(&args.truth, "manifest.json")?;
@@ -51,6 +48,11 @@ pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
     let span = Interval::new(manifest.start_us, end_us.min(sealed.to_us));
     scores.insert("metrics", of_metrics(&evaluator, &campaigns, span).await?);
     scores.insert("rules", of_rules(project, &evaluator, &args.truth, span).await?);
+    let taken: Vec<AccountTruth> = read(&args.truth, "accounts.json")?;
+    // Truths of before have no list of members who look odd.
+    let twins: Vec<TwinTruth> = read(&args.truth, "twins.json").unwrap_or_default();
+    scores.insert("takeovers", of_takeovers(project, &evaluator, taken, twins, span).await?);
+    scores.insert("campaigns", of_campaigns(project, &evaluator, &campaigns, &args.truth).await?);
     for (kind, table) in LATER {
         scores.insert(kind, Score::unknown(&format!("table `{table}` does not exist")));
     }
