@@ -2,59 +2,34 @@
 name: account_episodes
 description: >-
   Every day on which an account was used from a device or a network that it had not been used from in the six weeks before,
-  with what is known of that use by the end of the day; what the labelling functions judge. Accounts without history are left
-  out. Nothing later than the day is in it.
+  with what is known of that use by the end of the day; what the labelling functions judge. Accounts with less than a week of
+  history are left out. Nothing later than the day is in it.
 version: 1
 grain: day
 time: day
 interval: day
 keys: [day, account, device, asn]
-inputs: [account_days, account_logins, account_change_hours, contact_hours, leak_hours, login_campaign_attempts]
+inputs: [account_uses, account_logins, account_change_hours, contact_hours, leak_hours, login_campaign_attempts]
 retention: { keep_days: 120 }
 */
-WITH history AS (
-  SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, account_id, device, asn, country, ja4,
-    requests, served, refused, licences, account_pages, routes, sessions, hours, first_at, last_at
-  FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $to
+WITH seen AS (
+  SELECT * FROM account_uses WHERE day >= $from - INTERVAL '2 days' AND day < $to
 ), signed_in AS (
-  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, min(account_id) AS account_id, device, asn,
-    min(country) AS country, min(ja4) AS ja4, min(identifier) AS identifier,
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, min(identifier) AS identifier,
     sum(attempts) AS attempts, sum(successes) AS successes, sum(wrong) AS wrong, sum(challenges_passed) AS challenges_passed,
     sum(challenges_failed) AS challenges_failed, sum(breached) AS breached, sum(weak) AS weak, sum(with_mfa) AS with_mfa,
-    max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner, min(first_at) AS first_at, max(last_at) AS last_at
+    max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner
   FROM account_logins WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL
-  GROUP BY 1, 2, 4, 5
-), used AS (
-  SELECT d, account, account_id, device, asn, country, ja4, requests, served, refused, licences, account_pages, routes, sessions, hours, first_at, last_at
-  FROM history
-  UNION ALL
-  SELECT d, account, account_id, device, asn, country, ja4, 0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
-  FROM signed_in WHERE successes > 0
-), days AS (
-  SELECT d, account, min(account_id) AS account_id, device, asn, min(country) AS country, min(ja4) AS ja4,
-    sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
-    sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
-    min(first_at) AS first_at, max(last_at) AS last_at
-  FROM used GROUP BY 1, 2, 4, 5
-), seen AS (
-  SELECT *,
-    max(d) OVER (PARTITION BY account, device ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS device_last,
-    max(d) OVER (PARTITION BY account, asn ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS asn_last,
-    count(*) OVER (PARTITION BY account, asn ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS asn_days,
-    max(d) OVER (PARTITION BY account, country ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS country_last,
-    min(d) OVER (PARTITION BY account ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS account_first,
-    max(d) OVER (PARTITION BY account ORDER BY d RANGE BETWEEN 42 PRECEDING AND 1 PRECEDING) AS account_last
-  FROM days
-), devices AS (
-  SELECT d AS v_d, device AS v_device, count(DISTINCT account) AS device_accounts FROM days GROUP BY 1, 2
-), networks AS (
-  SELECT d AS n_d, asn AS n_asn, count(DISTINCT account) AS asn_accounts FROM days GROUP BY 1, 2
-), tools AS (
-  SELECT d AS t_d, ja4 AS t_ja4, count(DISTINCT account) AS ja4_accounts FROM days GROUP BY 1, 2
+  GROUP BY 1, 2, 3, 4
 ), fresh AS (
-  SELECT * FROM seen
-  WHERE d >= CAST(floor(CAST($from AS BIGINT) / 86400000000) AS BIGINT) AND account_first IS NOT NULL
-    AND (device_last IS NULL OR asn_last IS NULL)
+  SELECT * FROM account_uses
+  WHERE day >= $from AND day < $to AND account_first <= d - 7 AND (device_last IS NULL OR network_last IS NULL)
+), devices AS (
+  SELECT d AS v_d, device AS v_device, count(DISTINCT account) AS device_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
+), networks AS (
+  SELECT d AS n_d, asn AS n_asn, count(DISTINCT account) AS asn_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
+), tools AS (
+  SELECT d AS t_d, ja4 AS t_ja4, count(DISTINCT account) AS ja4_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
 ), beside AS (
   -- What the account's known devices did on the same day, and how many new ones came in three days.
   SELECT f.d AS b_d, f.account AS b_account, f.device AS b_device, f.asn AS b_asn,
@@ -62,7 +37,7 @@ WITH history AS (
     sum(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device THEN s.licences ELSE 0 END) AS known_licences,
     max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.country <> f.country THEN 1 ELSE 0 END) AS known_elsewhere,
     max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device AND s.country = f.country AND s.asn = f.asn THEN 1 ELSE 0 END) AS known_here,
-    max(CASE WHEN s.d = f.d AND s.device = f.device AND s.asn <> f.asn AND s.first_at < f.last_at AND f.first_at < s.last_at THEN 1 ELSE 0 END) AS same_device_elsewhere,
+    max(CASE WHEN s.d = f.d AND s.device = f.device AND s.country <> f.country THEN 1 ELSE 0 END) AS same_device_elsewhere,
     count(DISTINCT CASE WHEN s.device_last IS NULL THEN s.device END) AS new_devices_3d
   FROM fresh f JOIN seen s ON s.account = f.account AND s.d <= f.d AND s.d >= f.d - 2
   GROUP BY 1, 2, 3, 4
@@ -114,11 +89,11 @@ SELECT
   date_bin(INTERVAL '1 day', f.first_at) AS day,
   f.account, f.account_id, f.device, f.asn, f.country, f.ja4, f.first_at, f.last_at,
   f.device_last IS NULL AS new_device,
-  f.asn_last IS NULL AS new_network,
+  f.network_last IS NULL AS new_network,
   f.country_last IS NULL AS new_country,
   f.d - f.account_first AS history_days,
   f.d - f.account_last AS idle_days,
-  coalesce(f.asn_days, 0) AS network_days,
+  f.network_uses AS network_days,
   f.requests, f.served, f.refused, f.licences, f.account_pages, f.routes, f.sessions, f.hours,
   CAST((CAST(f.last_at AS BIGINT) - CAST(f.first_at AS BIGINT)) / 1000000 AS BIGINT) AS span_s,
   CAST(CAST(f.first_at AS BIGINT) / 3600000000 % 24 AS BIGINT) AS hour_utc,

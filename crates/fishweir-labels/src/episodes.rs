@@ -43,6 +43,8 @@ pub(crate) struct Episode {
     pub(crate) country: String,
     pub(crate) first_us: i64,
     pub(crate) last_us: i64,
+    pub(crate) new_network: bool,
+    pub(crate) new_country: bool,
     pub(crate) votes: u64,
     pub(crate) features: [f32; FEATURES],
     pub(crate) sign_ins: f64,
@@ -139,7 +141,7 @@ pub(crate) async fn load(
     let facts = "day, account, account_id, device, asn, country, first_at, last_at, CAST(sign_ins AS DOUBLE) AS sign_ins,
         campaign_id, account_campaign_id, campaign_kind, contact_at, reset_at, leak_age_days IS NOT NULL AS leaked,
         coalesce(leak_password_match, false) AS leak_match, leak_vendor, weak, breached, support_email_changes > 0 AS by_support,
-        reactivations > 0 AS reactivated, new_device, sign_in_attempts > 0 AS tried";
+        reactivations > 0 AS reactivated, new_device, new_network, new_country";
     let sql = format!(
         "SELECT {facts}, {}{}{} FROM ({}) ORDER BY day, account, device, asn",
         behaviour.join(", "),
@@ -229,6 +231,8 @@ fn read(batch: &RecordBatch, functions: usize, out: &mut Vec<Episode>) -> Result
             country: text(1),
             first_us: us(&first, r).unwrap_or(0),
             last_us: us(&last, r).unwrap_or(0),
+            new_network: flag("new_network", r),
+            new_country: flag("new_country", r),
             votes,
             features,
             sign_ins: float(at("sign_ins"), r),

@@ -5,6 +5,10 @@
 //! A. P. Dawid and A. M. Skene, 1979), starting from what experts believe. Functions that fire together
 //! more often than their classes explain form a group whose joint habits are learned as one, so that two
 //! that say the same thing count once.
+//!
+//! Takeovers are rare, and whatever else is common among members would make a better second class. Three
+//! things hold the class in place: what experts believe is never worth less than what was learned; a
+//! function may fall silent but not change sides; and the share of takeovers is bounded.
 
 /// Episodes with the same votes.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,8 @@ pub(crate) struct Belief {
 
 /// Episodes that the belief of experts is worth, in each class.
 const BELIEF_WEIGHT: f64 = 12.0;
+/// Highest share of takeovers among episodes that the model believes.
+const SHARE_MAX: f64 = 0.05;
 /// Levels of the behaviour score.
 pub(crate) const LEVELS: usize = 8;
 const ROUNDS: usize = 200;
@@ -97,12 +103,6 @@ impl LabelModel {
     pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
         self.groups.iter().map(|g| g.members.clone()).collect()
     }
-
-    /// Returns what a function adds to the log odds when it fires alone, in bits.
-    pub(crate) fn weight_bits(&self, function: usize) -> f64 {
-        let r = self.rates(function);
-        (r.takeover.max(FLOOR) / r.benign.max(FLOOR)).log2()
-    }
 }
 
 /// Returns the model of the votes; groups are found in the votes themselves.
@@ -124,7 +124,7 @@ pub(crate) fn fit_groups(patterns: &[Pattern], beliefs: &[Belief], groups: &[Vec
     for round in 0..ROUNDS {
         let p: Vec<f64> = patterns.iter().map(|x| model.probability(x.votes, x.level)).collect();
         let before = model.share;
-        step(&mut model, patterns, &p, leveled);
+        step(&mut model, patterns, beliefs, &p, leveled);
         if round > 5 && (model.share - before).abs() < SETTLED {
             break;
         }
@@ -190,13 +190,31 @@ fn rake(p: &mut [f64], members: &[usize], beliefs: &[Belief], of: &dyn Fn(&Belie
     p.iter_mut().for_each(|v| *v /= sum);
 }
 
-fn step(model: &mut LabelModel, patterns: &[Pattern], p: &[f64], leveled: bool) {
+// A function that fires on the wrong class more often says nothing: its group's patterns with and
+// without it are put in the proportion that benign episodes show.
+fn keep_sides(g: &mut Group, beliefs: &[Belief]) {
+    for (j, m) in g.members.iter().enumerate() {
+        let fires = |p: &[f64]| -> f64 {
+            p.iter().enumerate().filter(|(k, _)| k >> j & 1 == 1).map(|(_, v)| v).sum()
+        };
+        let (bad, good) = (fires(&g.takeover), fires(&g.benign));
+        let for_takeover = beliefs[*m].takeover > beliefs[*m].benign;
+        if for_takeover == (bad >= good) || bad <= 0.0 || bad >= 1.0 {
+            continue;
+        }
+        for (k, v) in g.takeover.iter_mut().enumerate() {
+            *v *= if k >> j & 1 == 1 { good / bad } else { (1.0 - good) / (1.0 - bad) };
+        }
+    }
+}
+
+fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f64], leveled: bool) {
     let (mut bad, mut all) = (0.0, 0.0);
     for (x, p) in patterns.iter().zip(p) {
         bad += p * x.count;
         all += x.count;
     }
-    model.share = ((bad + PRIOR_SHARE * PRIOR_WEIGHT) / (all + PRIOR_WEIGHT)).clamp(1e-9, 0.5);
+    model.share = ((bad + PRIOR_SHARE * PRIOR_WEIGHT) / (all + PRIOR_WEIGHT)).clamp(1e-9, SHARE_MAX);
     for g in &mut model.groups {
         let mut counts = [vec![0.0; g.takeover.len()], vec![0.0; g.benign.len()]];
         for (x, p) in patterns.iter().zip(p) {
@@ -206,10 +224,12 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], p: &[f64], leveled: bool) 
         }
         for (class, total) in [bad, all - bad].into_iter().enumerate() {
             let into = if class == 0 { &mut g.takeover } else { &mut g.benign };
+            let weight = if class == 0 { total.max(BELIEF_WEIGHT) } else { BELIEF_WEIGHT };
             for (k, v) in into.iter_mut().enumerate() {
-                *v = (counts[class][k] + BELIEF_WEIGHT * g.prior[class][k]) / (total + BELIEF_WEIGHT);
+                *v = (counts[class][k] + weight * g.prior[class][k]) / (total + weight);
             }
         }
+        keep_sides(g, beliefs);
     }
     if leveled {
         let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];

@@ -253,10 +253,10 @@ fn performance(all: &[Performance], to_us: i64) -> Vec<arrow::array::ArrayRef> {
         c.float(|p| Some(p.fired)),
         c.float(|p| Some(p.overlaps)),
         c.float(|p| Some(p.conflicts)),
-        c.float(|p| Some(p.takeover_rate)),
-        c.float(|p| Some(p.benign_rate)),
+        c.float(|p| p.takeover_rate),
+        c.float(|p| p.benign_rate),
         c.float(|p| p.precision),
-        c.float(|p| Some(p.weight_bits)),
+        c.float(|p| p.weight_bits),
         c.float(|p| Some(p.added_7d)),
     ]
 }

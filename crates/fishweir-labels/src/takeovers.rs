@@ -86,10 +86,10 @@ pub(crate) struct Performance {
     pub(crate) fired: f64,
     pub(crate) overlaps: f64,
     pub(crate) conflicts: f64,
-    pub(crate) takeover_rate: f64,
-    pub(crate) benign_rate: f64,
+    pub(crate) takeover_rate: Option<f64>,
+    pub(crate) benign_rate: Option<f64>,
     pub(crate) precision: Option<f64>,
-    pub(crate) weight_bits: f64,
+    pub(crate) weight_bits: Option<f64>,
     pub(crate) group: String,
     /// Takeovers of the last week that are found only with it.
     pub(crate) added_7d: f64,
@@ -104,48 +104,116 @@ pub(crate) struct Said {
     pub(crate) active: BTreeMap<i64, f64>,
 }
 
-fn beliefs(functions: &[Function]) -> Vec<Belief> {
-    functions.iter().map(|f| Belief { takeover: f.expects.takeover, benign: f.expects.benign }).collect()
-}
-
 fn counted(all: impl Iterator<Item = (u64, Option<u8>)>) -> Vec<Pattern> {
     let mut patterns: BTreeMap<(u64, Option<u8>), f64> = BTreeMap::new();
     all.for_each(|k| *patterns.entry(k).or_default() += 1.0);
     patterns.into_iter().map(|((votes, level), count)| Pattern { votes, level, count }).collect()
 }
 
-/// Votes, behaviour, and both together.
+/// How an account was reached, and the share of takeovers that experts expect there. Members differ more
+/// between these than takeovers differ from members, so each is judged by itself.
+const STRATA: [(&str, f64); 4] = [
+    ("new device, known network", 0.03),
+    ("known device, new network", 0.22),
+    ("new device and network", 0.4),
+    ("new device and country", 0.35),
+];
+
+fn stratum(e: &Episode) -> usize {
+    match (e.traces.new_device, e.new_network, e.new_country) {
+        (true, false, _) => 0,
+        (false, ..) => 1,
+        (true, true, false) => 2,
+        (true, true, true) => 3,
+    }
+}
+
+// What experts believe of all takeovers, told for those of one stratum: a function that never fires
+// elsewhere fires here the more often.
+fn beliefs_in(functions: &[Function], episodes: &[Episode]) -> Vec<Vec<Belief>> {
+    let mut fires = vec![[false; STRATA.len()]; functions.len()];
+    for e in episodes {
+        let s = stratum(e);
+        for (i, f) in fires.iter_mut().enumerate() {
+            f[s] |= e.votes >> i & 1 == 1;
+        }
+    }
+    let reach = |i: usize| -> f64 {
+        let sum: f64 = (0..STRATA.len()).filter(|s| fires[i][*s]).map(|s| STRATA[s].1).sum();
+        if sum > 0.0 { sum } else { 1.0 }
+    };
+    let of = |s: usize| {
+        let one = |(i, f): (usize, &Function)| {
+            let (t, b) = (f.expects.takeover, f.expects.benign);
+            if fires[i][s] {
+                Belief { takeover: (t / reach(i)).min(0.9), benign: b }
+            } else {
+                // It cannot fire here: silence says nothing.
+                Belief { takeover: 1e-5, benign: 1e-5 }
+            }
+        };
+        functions.iter().enumerate().map(one).collect()
+    };
+    (0..STRATA.len()).map(of).collect()
+}
+
+/// Votes, behaviour, and both together, for one stratum.
 struct Learned {
     model: LabelModel,
-    levels: Vec<Option<u8>>,
-    behaviour: Vec<Option<f64>>,
-    p_votes: Vec<f64>,
+    beliefs: Vec<Belief>,
     patterns: Vec<Pattern>,
 }
 
-fn learn(episodes: &[Episode], beliefs: &[Belief]) -> Learned {
-    let votes = counted(episodes.iter().map(|e| (e.votes, None)));
-    let first = fit(&votes, beliefs);
-    let p_votes: Vec<f64> = episodes.iter().map(|e| first.probability(e.votes, None)).collect();
+/// What was learned of every stratum, and the behaviour of every episode.
+struct Lessons {
+    strata: Vec<Learned>,
+    levels: Vec<Option<u8>>,
+    behaviour: Vec<Option<f64>>,
+    p_votes: Vec<f64>,
+}
+
+/// Takeovers in a stratum from which behaviour can be learned in it.
+const LEARNABLE: f64 = 3.0;
+
+fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
+    let beliefs = beliefs_in(functions, episodes);
+    let inside = |s: usize| episodes.iter().enumerate().filter(move |(_, e)| stratum(e) == s);
+    let first: Vec<LabelModel> = (0..STRATA.len())
+        .map(|s| fit(&counted(inside(s).map(|(_, e)| (e.votes, None))), &beliefs[s]))
+        .collect();
+    let p_votes: Vec<f64> = episodes.iter().map(|e| first[stratum(e)].probability(e.votes, None)).collect();
     let samples: Vec<Sample> = episodes
         .iter()
         .zip(&p_votes)
         .map(|(e, p)| Sample { account: e.account, features: e.features, label: *p })
         .collect();
-    let Some(odds) = scores(&samples) else {
-        let none = vec![None; episodes.len()];
-        return Learned {
-            model: first,
-            levels: none.clone(),
-            behaviour: vec![None; episodes.len()],
-            p_votes,
-            patterns: votes,
+    let odds = scores(&samples);
+    let mut level: Vec<Option<u8>> = vec![None; episodes.len()];
+    let mut strata = Vec::new();
+    for (s, model) in first.into_iter().enumerate() {
+        let members: Vec<usize> = inside(s).map(|(i, _)| i).collect();
+        let labels: Vec<f64> = members.iter().map(|i| p_votes[*i]).collect();
+        let learnable = labels.iter().sum::<f64>() >= LEARNABLE;
+        let groups = model.groups();
+        if let Some(odds) = odds.as_ref().filter(|_| learnable) {
+            let mine: Vec<f64> = members.iter().map(|i| odds[*i]).collect();
+            for (i, l) in members.iter().zip(levels(&mine, &labels, LEVELS)) {
+                level[*i] = Some(l);
+            }
+        }
+        let patterns = counted(members.iter().map(|i| (episodes[*i].votes, level[*i])));
+        let model = if level.iter().any(Option::is_some) && learnable {
+            fit_groups(&patterns, &beliefs[s], &groups)
+        } else {
+            model
         };
+        strata.push(Learned { model, beliefs: beliefs[s].clone(), patterns });
+    }
+    let behaviour = match odds {
+        Some(odds) => odds.into_iter().map(Some).collect(),
+        None => vec![None; episodes.len()],
     };
-    let level: Vec<Option<u8>> = levels(&odds, &p_votes, LEVELS).into_iter().map(Some).collect();
-    let patterns = counted(episodes.iter().zip(&level).map(|(e, l)| (e.votes, *l)));
-    let model = fit_groups(&patterns, beliefs, &first.groups());
-    Learned { model, levels: level, behaviour: odds.into_iter().map(Some).collect(), p_votes, patterns }
+    Lessons { strata, levels: level, behaviour, p_votes }
 }
 
 // A draw of a counter: the same everywhere, no state.
@@ -176,7 +244,8 @@ fn resampled(count: f64, a: u64, b: u64) -> f64 {
 
 // How far each pattern's probability moves when other episodes had come and experts had believed
 // otherwise: 95 % of the draws.
-fn spread(learned: &Learned, beliefs: &[Belief]) -> HashMap<(u64, Option<u8>), (f64, f64)> {
+fn spread(learned: &Learned) -> HashMap<(u64, Option<u8>), (f64, f64)> {
+    let beliefs = &learned.beliefs;
     let groups = learned.model.groups();
     let mut draws: Vec<Vec<f64>> = vec![Vec::new(); learned.patterns.len()];
     for draw in 1..=DRAWS {
@@ -210,30 +279,30 @@ fn spread(learned: &Learned, beliefs: &[Belief]) -> HashMap<(u64, Option<u8>), (
     learned.patterns.iter().zip(draws).map(|(p, d)| ((p.votes, p.level), ends(d))).collect()
 }
 
-fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Learned) {
-    let beliefs = beliefs(functions);
-    let learned = learn(&episodes, &beliefs);
-    let spread = spread(&learned, &beliefs);
+fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Lessons) {
+    let lessons = learn(&episodes, functions);
+    let spread: Vec<_> = lessons.strata.iter().map(spread).collect();
     let late = functions.iter().enumerate().filter(|(_, f)| f.late).fold(0u64, |m, (i, _)| m | 1 << i);
     let judged = episodes
         .into_iter()
         .enumerate()
         .map(|(i, e)| {
-            let level = learned.levels[i];
-            let p = learned.model.probability(e.votes, level);
-            let (low, high) = spread.get(&(e.votes, level)).copied().unwrap_or((p, p));
+            let (s, level) = (stratum(&e), lessons.levels[i]);
+            let model = &lessons.strata[s].model;
+            let p = model.probability(e.votes, level);
+            let (low, high) = spread[s].get(&(e.votes, level)).copied().unwrap_or((p, p));
             Judged {
                 p,
                 low: low.min(p),
                 high: high.max(p),
-                p_votes: learned.p_votes[i],
-                p_at_once: learned.model.probability(e.votes & !late, level),
-                behaviour: learned.behaviour[i],
+                p_votes: lessons.p_votes[i],
+                p_at_once: model.probability(e.votes & !late, level),
+                behaviour: lessons.behaviour[i],
                 episode: e,
             }
         })
         .collect();
-    (judged, learned)
+    (judged, lessons)
 }
 
 // Possible takeovers: episodes of one account without a long pause between them.
@@ -306,12 +375,18 @@ fn combined(judged: &[Judged], t: &Takeover) -> Traces {
     out
 }
 
-fn performance(functions: &[Function], judged: &[Judged], learned: &Learned, to_us: i64) -> Vec<Performance> {
-    let groups = learned.model.groups();
+fn performance(functions: &[Function], judged: &[Judged], lessons: &Lessons, to_us: i64) -> Vec<Performance> {
     let side = |v: Vote| {
         functions.iter().enumerate().filter(|(_, f)| f.vote == v).fold(0u64, |m, (i, _)| m | 1 << i)
     };
     let (bad, good) = (side(Vote::Takeover), side(Vote::Benign));
+    let total = |f: &dyn Fn(&Judged) -> f64| judged.iter().map(f).sum::<f64>();
+    let (taken, rest) = (total(&|j| j.p), total(&|j| 1.0 - j.p));
+    let together = |i: usize| -> String {
+        let groups = lessons.strata.iter().flat_map(|s| s.model.groups());
+        let mine: BTreeSet<usize> = groups.filter(|g| g.contains(&i)).flatten().filter(|m| *m != i).collect();
+        mine.into_iter().map(|m| functions[m].name.as_str()).collect::<Vec<_>>().join(" ")
+    };
     let one = |i: usize, f: &Function| {
         let bit = 1u64 << i;
         let fired: Vec<(usize, &Judged)> =
@@ -319,31 +394,26 @@ fn performance(functions: &[Function], judged: &[Judged], learned: &Learned, to_
         let against = if f.vote == Vote::Takeover { good } else { bad };
         let count =
             |f: &dyn Fn(usize, &Judged) -> bool| fired.iter().filter(|(k, j)| f(*k, j)).count() as f64;
-        let weight = fired.iter().map(|(_, j)| j.p).sum::<f64>() / fired.len().max(1) as f64;
-        let rates = learned.model.rates(i);
-        let group = groups.iter().find(|g| g.contains(&i)).filter(|g| g.len() > 1);
-        let names: Vec<&str> =
-            group.into_iter().flatten().filter(|m| **m != i).map(|m| functions[*m].name.as_str()).collect();
+        let weight = fired.iter().map(|(_, j)| j.p).sum::<f64>();
+        let n = fired.len() as f64;
+        let (takeover_rate, benign_rate) = (weight / taken.max(1e-9), (n - weight) / rest.max(1e-9));
         let only = |k: usize, j: &Judged| {
             let votes = j.episode.votes & !bit;
             j.episode.day_us >= to_us - 7 * DAY_US
                 && j.p >= 0.5
-                && learned.model.probability(votes, learned.levels[k]) < 0.5
+                && lessons.strata[stratum(&j.episode)].model.probability(votes, lessons.levels[k]) < 0.5
         };
+        let right = if f.vote == Vote::Takeover { weight } else { n - weight };
         Performance {
             function: f.clone(),
-            fired: fired.len() as f64,
+            fired: n,
             overlaps: count(&|_, j| (j.episode.votes & !bit) & (bad | good) & !against != 0),
             conflicts: count(&|_, j| j.episode.votes & against != 0),
-            takeover_rate: rates.takeover,
-            benign_rate: rates.benign,
-            precision: (!fired.is_empty()).then_some(if f.vote == Vote::Takeover {
-                weight
-            } else {
-                1.0 - weight
-            }),
-            weight_bits: learned.model.weight_bits(i),
-            group: names.join(" "),
+            takeover_rate: (n > 0.0).then_some(takeover_rate),
+            benign_rate: (n > 0.0).then_some(benign_rate),
+            precision: (n > 0.0).then_some(right / n),
+            weight_bits: (n > 0.0).then(|| ((takeover_rate + 1e-6) / (benign_rate + 1e-6)).log2()),
+            group: together(i),
             added_7d: if f.vote == Vote::Takeover { count(&only) } else { 0.0 },
         }
     };
@@ -420,14 +490,14 @@ impl NativeModel for AccountTakeovers {
     ) -> Result<NativeOutput, PipelineError> {
         let wide = Interval::new(range.from_us - LATE_DAYS * DAY_US, range.to_us);
         let episodes = load(catalog, wide, &self.functions).await?;
-        let (judged, learned) = judge(episodes, &self.functions);
+        let (judged, lessons) = judge(episodes, &self.functions);
         let stand = standing(catalog, wide.from_us).await?;
         let mut takeovers = chained(&judged);
         takeovers.retain(|t| {
             let e = &judged[t.top].episode;
             !(stand.contains(&e.account_id) && e.day_us < wide.from_us + GAP_DAYS * DAY_US)
         });
-        let functions = performance(&self.functions, &judged, &learned, range.to_us);
+        let functions = performance(&self.functions, &judged, &lessons, range.to_us);
         let active = active(catalog, wide).await?;
         let said = Said { judged, takeovers, functions, active };
         let tables = tables::batches(&said, &self.functions, &self.label_source(), range.to_us, now_us)?;
