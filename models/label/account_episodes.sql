@@ -87,6 +87,7 @@ WITH seen AS (
 )
 SELECT
   date_bin(INTERVAL '1 day', f.first_at) AS day,
+  concat('ep-', CAST(hash64(concat(CAST(f.account AS VARCHAR), '/', CAST(f.device AS VARCHAR), '/', CAST(f.asn AS VARCHAR), '/', CAST(f.d AS VARCHAR))) AS VARCHAR)) AS episode_id,
   f.account, f.account_id, f.device, f.asn, f.country, f.ja4, f.first_at, f.last_at,
   f.device_last IS NULL AS new_device,
   f.network_last IS NULL AS new_network,

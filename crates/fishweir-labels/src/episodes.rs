@@ -86,13 +86,17 @@ fn late_sql(span: Interval) -> String {
            FROM e JOIN uses u ON u.account = e.account AND u.device = e.device
            WHERE u.d >= e.d AND u.d <= e.d + 14
            GROUP BY 1, 2, 3, 4
-         ), judged AS (
-           SELECT {key},
-             max(CASE WHEN v.verdict IN ('attack', 'takeover') THEN 1 ELSE 0 END) AS verdict_takeover,
-             max(CASE WHEN v.verdict IN ('benign', 'not_takeover') THEN 1 ELSE 0 END) AS verdict_benign
-           FROM e JOIN verdicts v ON v.subject = e.account_id
+         ), said_of AS (
+           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.account_id
            WHERE v.subject_kind = 'account' AND v.time < {until} AND v.time >= e.first_at AND {v_d} <= e.d + 45
-           GROUP BY 1, 2, 3, 4
+           UNION ALL
+           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.episode_id
+           WHERE v.subject_kind = 'episode' AND v.time < {until}
+         ), judged AS (
+           SELECT k1, k2, k3, k4,
+             max(CASE WHEN verdict IN ('attack', 'takeover') THEN 1 ELSE 0 END) AS verdict_takeover,
+             max(CASE WHEN verdict IN ('benign', 'not_takeover') THEN 1 ELSE 0 END) AS verdict_benign
+           FROM said_of GROUP BY 1, 2, 3, 4
          ), kinds AS (
            SELECT campaign_id AS q_id, min(kind) AS campaign_kind FROM login_campaigns GROUP BY 1
          )

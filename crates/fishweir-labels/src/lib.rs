@@ -21,6 +21,7 @@ mod notes;
 mod outcome;
 mod patterns;
 mod raw;
+mod review;
 mod rules;
 mod series;
 mod strangers;
@@ -36,6 +37,7 @@ pub use functions::{Expects, FUNCTIONS_MAX, Function, FunctionError, Vote, load_
 pub use incidents::DosIncidents;
 pub use live::{LiveEvent, LiveHistory, LiveHit, LiveWatch, known_key};
 pub use outcome::{Attacked, Estimate, Tally, recall};
+pub use review::{Judgement, Reviewed, reviewed, sampling_chances};
 pub use rules::RuleOutcomes;
 pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};

@@ -61,6 +61,27 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir incidents --from 2026-10-01\n  fishweir incidents dos-20261005T1430-login\n  fishweir incidents dos-20261005T1430-login --html > incident.html"
     )]
     Incidents(IncidentArgs),
+    /// List the accounts that somebody else may control, or tell the story of one
+    #[command(
+        after_help = "Examples:\n  fishweir takeovers --from 2026-10-01\n  fishweir takeovers ato-20261013-4c2f1a\n  fishweir takeovers --all --format csv > takeovers.csv\n\nAccounts are named by their pseudonym. Probabilities come from labelling functions (`fishweir labels`) and behaviour."
+    )]
+    Takeovers(TakeoverArgs),
+    /// List campaigns of attempts to sign in, or tell the story of one
+    #[command(
+        after_help = "Examples:\n  fishweir campaigns\n  fishweir campaigns login-20261013T0718-stuffing-71b8\n  fishweir campaigns --from 2026-10-01 --format json"
+    )]
+    Campaigns(CampaignArgs),
+    /// Say of every labelling function how often it votes, how far it is believed, and what it added
+    #[command(
+        after_help = "Examples:\n  fishweir labels\n  fishweir labels --format json\n\nA YAML file in the project's folder `labels` adds a function or takes the place of the shipped one of the same file name."
+    )]
+    Labels(LabelArgs),
+    /// Propose which episodes a person should judge, take judgements, and say what they mean for all
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  fishweir review propose --sample 60 --from 2026-10-01 --to 2026-11-01 --format csv > judge.csv\n  fishweir review judge ep-4711 takeover --reviewer ana\n  fishweir review estimate --sample 60 --from 2026-10-01 --to 2026-11-01\n\nEpisodes are chosen by chance, oftener where the model doubts; the estimates weigh that out again."
+    )]
+    Review(ReviewCommand),
     /// Say of every rule how often it is right, what it misses, and what to do about it
     #[command(
         after_help = "Examples:\n  fishweir rules\n  fishweir rules --from 2026-10-01 --to 2026-11-01 --format json\n  fishweir rules edge/ip-rate\n\nPrecision is the share of hits that were right. It is read, in this order, from requests held out at random,\nfrom what clients did before and after, and from the incidents around. Unclear hits widen the interval."
@@ -340,6 +361,87 @@ pub(crate) struct IncidentArgs {
     /// Print the incident as one HTML page
     #[arg(long, requires = "id", conflicts_with = "format")]
     pub(crate) html: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TakeoverArgs {
+    /// Takeover to tell in full, by its id or the pseudonym of the account
+    pub(crate) id: Option<String>,
+    /// First day
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// Also those that are less likely than not
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CampaignArgs {
+    /// Campaign to tell in full
+    pub(crate) id: Option<String>,
+    /// First day
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabelArgs {
+    /// Output
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ReviewCommand {
+    /// List the episodes to judge
+    Propose(ReviewArgs),
+    /// Write down what a person thinks of one episode
+    Judge {
+        /// Episode, as proposed
+        episode: String,
+        /// What it is
+        #[arg(value_parser = ["takeover", "benign", "unsure"])]
+        verdict: String,
+        /// Who judged
+        #[arg(long)]
+        reviewer: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Say what the judgements mean for all episodes
+    Estimate(ReviewArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReviewArgs {
+    /// About how many episodes to judge
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) sample: f64,
+    /// Another choice of the same kind
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// First day
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Day after the last
+    #[arg(long)]
+    pub(crate) to: Option<String>,
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod campaigns;
 mod compact;
 mod compare;
 mod demo;
@@ -7,6 +8,7 @@ mod impact;
 mod incidents;
 mod ingest;
 mod init;
+mod labels;
 mod live;
 mod metric;
 mod note;
@@ -19,6 +21,7 @@ mod score_accounts;
 mod simulate;
 mod sources;
 mod sql;
+mod takeovers;
 
 use anyhow::{Context as _, Result};
 
@@ -40,6 +43,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Backfill(args) => run::backfill(&open()?, &args, cli.quiet).await,
         Command::Report(args) => report::run(&open()?, &args).await,
         Command::Incidents(args) => incidents::run(&open()?, &args).await,
+        Command::Takeovers(args) => takeovers::run(&open()?, &args).await,
+        Command::Campaigns(args) => campaigns::run(&open()?, &args).await,
+        Command::Labels(args) => labels::run(&open()?, &args).await,
+        Command::Review(command) => labels::review(&open()?, &command, cli.quiet).await,
         Command::Rules(args) => rules::run(&open()?, &args).await,
         Command::Live(args) => live::run(&open()?, &args, cli.quiet).await,
         Command::Compare(args) => compare::run(&open()?, &args).await,
