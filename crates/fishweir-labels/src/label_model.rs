@@ -8,7 +8,8 @@
 //!
 //! Takeovers are rare, and whatever else is common among members would make a better second class. Three
 //! things hold the class in place: what experts believe is never worth less than what was learned; a
-//! function may fall silent but not change sides; and the share of takeovers is bounded.
+//! function may fall silent but not change sides; and the share of takeovers is bounded. Silence accuses
+//! little: that no function vouches for a member speaks against the member three to one at most.
 
 /// Episodes with the same votes.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +46,17 @@ const DEPEND_PHI: f64 = 0.35;
 const PRIOR_SHARE: f64 = 0.002;
 const PRIOR_WEIGHT: f64 = 50.0;
 const FLOOR: f64 = 1e-6;
+/// Most that silence of all functions adds to the log odds, three to one.
+const SILENCE_MAX: f64 = 1.1;
+/// Most that behaviour alone adds to the log odds, about fifty to one.
+const LEVEL_MAX: f64 = 4.0;
 
 /// Functions learned together: their positions and the chance of each joint pattern by class.
 #[derive(Clone, Debug)]
 struct Group {
     members: Vec<usize>,
+    /// Bits of the pattern that speak for a takeover.
+    accusing: usize,
     takeover: Vec<f64>,
     benign: Vec<f64>,
     prior: [Vec<f64>; 2],
@@ -77,13 +84,16 @@ impl LabelModel {
 
     fn log_odds(&self, votes: u64, level: Option<u8>) -> f64 {
         let mut odds = (self.share / (1.0 - self.share)).ln();
+        let mut silence = 0.0;
         for g in &self.groups {
             let k = g.pattern(votes);
-            odds += (g.takeover[k].max(FLOOR) / g.benign[k].max(FLOOR)).ln();
+            let ratio = (g.takeover[k].max(FLOOR) / g.benign[k].max(FLOOR)).ln();
+            if k & g.accusing == 0 && ratio > 0.0 { silence += ratio } else { odds += ratio }
         }
+        odds += f64::min(silence, SILENCE_MAX);
         if let (Some([t, b]), Some(l)) = (&self.levels, level) {
             let l = usize::from(l).min(LEVELS - 1);
-            odds += (t[l].max(FLOOR) / b[l].max(FLOOR)).ln();
+            odds += (t[l].max(FLOOR) / b[l].max(FLOOR)).ln().clamp(-LEVEL_MAX, LEVEL_MAX);
         }
         odds
     }
@@ -138,6 +148,11 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
     let n = 1usize << members.len();
     let mut group = Group {
         members: members.to_vec(),
+        accusing: members
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| beliefs[**m].takeover > beliefs[**m].benign)
+            .fold(0, |bits, (j, _)| bits | 1 << j),
         takeover: vec![0.0; n],
         benign: vec![0.0; n],
         prior: [Vec::new(), Vec::new()],
