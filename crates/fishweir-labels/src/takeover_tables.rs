@@ -291,8 +291,10 @@ fn days(said: &Said, source: &str) -> Vec<arrow::array::ArrayRef> {
     }
     let all: Vec<Day> = all.into_values().collect();
     let c = Columns { rows: all.iter().collect() };
+    // Before a week of use is known nobody can be judged, and nobody is taken *as far as we know*.
+    let told = |d: &Day| d.at_us >= said.told_from_us;
     let mut out = vec![c.time(|d| d.at_us), c.float(|d| Some(d.active)), c.float(|d| Some(d.episodes))];
-    out.extend((0..4).map(|k| c.float(move |d| Some(d.sums[k]))));
+    out.extend((0..4).map(|k| c.float(move |d| told(d).then_some(d.sums[k]))));
     out.push(c.text(|_| source.to_owned()));
     out
 }

@@ -22,6 +22,8 @@ use crate::takeover_tables::{self as tables, TAKEOVERS};
 pub const TAKEOVER_MODEL: &str = "takeover-model-1";
 /// Probability from which an episode is kept as a possible takeover.
 pub(crate) const KEPT: f64 = 0.02;
+/// Days of use without which nobody is judged; as in `account_episodes`.
+const HISTORY_DAYS: i64 = 7;
 /// Days without a trace after which the next is another takeover.
 const GAP_DAYS: i64 = 14;
 /// Draws that tell how far the probabilities depend on chance and on the experts' beliefs.
@@ -102,6 +104,8 @@ pub(crate) struct Said {
     pub(crate) functions: Vec<Performance>,
     /// Day, active accounts.
     pub(crate) active: BTreeMap<i64, f64>,
+    /// First day on which accounts have the history that a judgement needs.
+    pub(crate) told_from_us: i64,
 }
 
 fn counted(all: impl Iterator<Item = (u64, Option<u8>)>) -> Vec<Pattern> {
@@ -438,6 +442,13 @@ async fn active(catalog: &Catalog, span: Interval) -> Result<BTreeMap<i64, f64>,
     Ok(out)
 }
 
+// A week after the first day of use that is kept. Once old days go, what was said of them stays.
+async fn told_from(catalog: &Catalog) -> Result<i64, PipelineError> {
+    let Some(table) = catalog.lake().existing("account_days").await? else { return Ok(i64::MAX) };
+    let first = table.files()?.into_iter().filter_map(|f| f.time.map(|t| t.min_us)).min();
+    Ok(first.map_or(i64::MAX, |us| us.div_euclid(DAY_US) * DAY_US + HISTORY_DAYS * DAY_US))
+}
+
 // Accounts of stored takeovers that reach into the span from before: their rows stay as they are.
 async fn standing(catalog: &Catalog, from_us: i64) -> Result<BTreeSet<String>, PipelineError> {
     if catalog.lake().existing(TAKEOVERS).await?.is_none() {
@@ -499,7 +510,8 @@ impl NativeModel for AccountTakeovers {
         });
         let functions = performance(&self.functions, &judged, &lessons, range.to_us);
         let active = active(catalog, wide).await?;
-        let said = Said { judged, takeovers, functions, active };
+        let told_from_us = told_from(catalog).await?;
+        let said = Said { judged, takeovers, functions, active, told_from_us };
         let tables = tables::batches(&said, &self.functions, &self.label_source(), range.to_us, now_us)?;
         Ok(NativeOutput { range: Some(wide), tables })
     }

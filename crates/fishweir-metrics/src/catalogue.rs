@@ -135,6 +135,9 @@ pub struct Metric {
     pub expr_low: Option<String>,
     /// Upper end of the summed estimate.
     pub expr_high: Option<String>,
+    /// Variance of the summed estimate that is independent from row to row; it widens the interval by its
+    /// root, while the ends above add up.
+    pub expr_variance: Option<String>,
     /// What the data must carry; without it the value is unknown, not 0.
     pub needs: Option<Need>,
     /// Rows that count.

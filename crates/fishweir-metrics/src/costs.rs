@@ -16,6 +16,10 @@ const DEFAULTS: &[(&str, f64)] = &[
     ("contact_usd", 8.01),
     ("downtime_minute_usd", 0.0),
     ("contacts_per_affected_client", 0.002),
+    ("contacts_per_takeover", 1.5),
+    ("takeover_credit_usd", 11.32),
+    ("churn_per_takeover", 0.1),
+    ("member_value_usd", 135.84),
     ("stream_starts_per_failed_request", 0.02),
 ];
 

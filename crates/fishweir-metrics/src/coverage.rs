@@ -21,7 +21,14 @@ pub(crate) struct Coverage {
 
 /// Returns the model that writes a table.
 pub(crate) fn owner(table: &str) -> &str {
-    if table.starts_with("dos_incident") { "dos_incidents" } else { table }
+    match table {
+        t if t.starts_with("dos_incident") => "dos_incidents",
+        "takeover_days" | "takeover_drivers" | "labelling_functions" | "account_episode_labels" => {
+            "account_takeovers"
+        }
+        "login_campaign_attempts" | "login_days" => "login_campaigns",
+        other => other,
+    }
 }
 
 impl Coverage {

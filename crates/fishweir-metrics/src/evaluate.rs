@@ -19,6 +19,9 @@ use crate::catalogue::{Aggregate, Metric, MetricType, Need};
 use crate::costs::Costs;
 use crate::coverage::Coverage;
 
+/// Square of the standard scores that hold 95 % of chance.
+const CHANCE: f64 = 3.8416;
+
 /// Periods to evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Buckets {
@@ -340,7 +343,19 @@ impl Evaluator {
         let (value, low, high) = match metric.agg.unwrap_or(Aggregate::Count) {
             Aggregate::Sum => {
                 let end = |e: &Option<String>| format!("sum({})", e.as_deref().unwrap_or(expr));
-                (format!("sum({expr})"), end(&metric.expr_low), end(&metric.expr_high))
+                let value = format!("sum({expr})");
+                match &metric.expr_variance {
+                    None => (value, end(&metric.expr_low), end(&metric.expr_high)),
+                    // What is common to all rows adds up; what is chance in each adds up in squares.
+                    Some(variance) => {
+                        let half = |e: &Option<String>| {
+                            format!("sqrt(power(sum({expr}) - {}, 2) + {CHANCE} * sum({variance}))", end(e))
+                        };
+                        let low = format!("greatest(sum({expr}) - {}, 0)", half(&metric.expr_low));
+                        let high = format!("sum({expr}) + {}", half(&metric.expr_high));
+                        (value, low, high)
+                    }
+                }
             }
             Aggregate::Count => ("count(*)".to_owned(), "count(*)".to_owned(), "count(*)".to_owned()),
             Aggregate::Max => (format!("max({expr})"), format!("max({expr})"), format!("max({expr})")),
