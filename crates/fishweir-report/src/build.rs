@@ -7,8 +7,8 @@ use fishweir_metrics::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::followed;
 use crate::words::{amount, change, interval, time, verdict};
+use crate::{accounts, followed};
 
 /// What to report.
 #[derive(Clone, Debug)]
@@ -91,6 +91,8 @@ pub struct Report {
     pub cards: Vec<Card>,
     /// Incidents, for engineers and managers.
     pub incidents: Vec<IncidentLine>,
+    /// Theft of accounts: causes and campaigns, a sentence each.
+    pub accounts: Vec<String>,
     /// What we did and what followed, a sentence each.
     pub interventions: Vec<String>,
     /// What changed under the numbers, a sentence each; not for executives.
@@ -106,6 +108,10 @@ const EXECUTIVE: &[&str] = &[
     "dos_stopped_share",
     "dos_time_to_mitigate",
     "dos_cost",
+    "takeover_rate",
+    "takeovers_before_contact_share",
+    "takeover_top_cause",
+    "takeover_cost",
     "requests",
 ];
 const INCIDENTS_MAX: usize = 25;
@@ -145,6 +151,7 @@ pub async fn build(evaluator: &Evaluator, request: &ReportRequest) -> Result<Rep
         summary: summary(&cards, request).into_iter().chain(young_comparison(evaluator, request)).collect(),
         cards,
         incidents,
+        accounts: accounts::sentences(evaluator, request.period, request.audience).await?,
         interventions,
         changes,
         caveats,
@@ -159,7 +166,12 @@ fn order(evaluator: &Evaluator, audience: Audience) -> Vec<String> {
         .map(|m| m.name.clone())
         .collect();
     let place = |n: &str| EXECUTIVE.iter().position(|e| *e == n).unwrap_or(usize::MAX);
-    names.sort_by_key(|n| (place(n), !n.starts_with("dos_"), n.clone()));
+    let subject = |n: &str| match n {
+        n if n.starts_with("dos_") => 0,
+        n if n.contains("takeover") || n.starts_with("login_") => 1,
+        _ => 2,
+    };
+    names.sort_by_key(|n| (place(n), subject(n), n.clone()));
     names
 }
 
@@ -271,6 +283,7 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
             out.push(format!("{first}{}.", chars.as_str()));
         }
     }
+    out.extend(taken(cards, request));
     let worse: Vec<&str> = cards.iter().filter(|c| c.verdict == "worse").map(|c| c.title.as_str()).collect();
     let better: Vec<&str> =
         cards.iter().filter(|c| c.verdict == "better").map(|c| c.title.as_str()).collect();
@@ -282,6 +295,26 @@ fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
         out.push(format!("Better than the period before: {}.", list(&better)));
     }
     out
+}
+
+// Takeovers in one sentence; nothing where nobody ever signed in as far as we know.
+fn taken(cards: &[Card], request: &ReportRequest) -> Option<String> {
+    let find = |name: &str| cards.iter().find(|c| c.metric == name);
+    let rate = find("takeover_rate")?;
+    let Some(v) = rate.value.value else {
+        return (rate.value.coverage > 0.0).then(|| {
+            format!(
+                "How many accounts were taken over in {} is unknown: {}.",
+                request.period_name,
+                rate.value.reason.as_deref().unwrap_or("no reason given")
+            )
+        });
+    };
+    let range = interval(&rate.value, &rate.unit);
+    let range = if range.is_empty() { String::new() } else { format!(" (95 % interval {range})") };
+    let cause = find("takeover_top_cause").and_then(|c| c.value.label.clone());
+    let cause = cause.map_or(String::new(), |c| format!("; the largest cause is {}", c.replace('_', " ")));
+    Some(format!("Of 10,000 active accounts {} were taken over{range}{cause}.", amount(v, "").trim_end()))
 }
 
 // A rise over a time in which the detector could hardly see is no rise.

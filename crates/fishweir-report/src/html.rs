@@ -28,7 +28,7 @@ pub fn html(report: &Report) -> String {
                     @for s in &report.summary { p.lead { (s) } }
                     div.cards { @for c in &report.cards { (card(c, report.audience)) } }
                     @if !report.incidents.is_empty() { (incidents(&report.incidents)) }
-                    @for (title, lines) in [("What we did, and what followed", &report.interventions), ("What changed under the numbers", &report.changes)] {
+                    @for (title, lines) in [("Theft of accounts", &report.accounts), ("What we did, and what followed", &report.interventions), ("What changed under the numbers", &report.changes)] {
                         @if !lines.is_empty() {
                             section.notes { h2 { (title) } ul { @for l in lines { li { (l) } } } }
                         }

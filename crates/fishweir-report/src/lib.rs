@@ -2,6 +2,7 @@
 //!
 //! One [`Report`] is built from metric values; the renderers only put it into words and pictures.
 
+mod accounts;
 mod build;
 mod charts;
 mod followed;

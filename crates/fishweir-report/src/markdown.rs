@@ -39,6 +39,7 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     for (title, lines) in [
+        ("Theft of accounts", &report.accounts),
         ("What we did, and what followed", &report.interventions),
         ("What changed under the numbers", &report.changes),
         ("About these numbers", &report.caveats),
