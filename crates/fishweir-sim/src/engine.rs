@@ -218,9 +218,10 @@ impl Engine {
                     let ids = b * BLOCK..((b + 1) * BLOCK).min(self.w.accounts);
                     ids.flat_map(|id| {
                         let mut all = visit::plan(&self.w, id, day, self.start_us);
-                        all.extend(
-                            self.events.iter().filter_map(|e| e.visit(&self.w, id, day, self.start_us)),
-                        );
+                        let called =
+                            self.events.iter().filter_map(|e| e.visit(&self.w, id, day, self.start_us));
+                        // Nobody comes before they joined.
+                        all.extend(called.filter(|_| self.w.account(id).joined <= day));
                         all.into_iter().filter(|v| slices.contains(&slice_of_day(v, day_us)))
                     })
                     .collect()

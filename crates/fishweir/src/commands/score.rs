@@ -51,7 +51,7 @@ pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
     let taken: Vec<AccountTruth> = read(&args.truth, "accounts.json")?;
     // Truths of before have no list of members who look odd.
     let twins: Vec<TwinTruth> = read(&args.truth, "twins.json").unwrap_or_default();
-    scores.insert("takeovers", of_takeovers(project, &evaluator, taken, twins, span).await?);
+    scores.insert("takeovers", of_takeovers(project, &evaluator, taken, twins, span, &args.truth).await?);
     scores.insert("campaigns", of_campaigns(project, &evaluator, &campaigns, &args.truth).await?);
     for (kind, table) in LATER {
         scores.insert(kind, Score::unknown(&format!("table `{table}` does not exist")));

@@ -37,6 +37,7 @@ pub(crate) async fn of_takeovers(
     mut truth: Vec<AccountTruth>,
     mut twins: Vec<TwinTruth>,
     span: Interval,
+    folder: &Path,
 ) -> Result<Score> {
     if !evaluator.has_table("account_takeovers") {
         return Ok(Score::unknown("table `account_takeovers` does not exist"));
@@ -62,7 +63,7 @@ pub(crate) async fn of_takeovers(
         evaluator.rows("SELECT CAST(count(DISTINCT account) AS DOUBLE) AS n FROM account_days").await?;
     let labelled = Labelled {
         found: found(evaluator).await?,
-        episodes: episodes(evaluator).await?,
+        episodes: episodes(evaluator, &stolen_uses(project, evaluator, folder).await?).await?,
         weeks: weeks(evaluator, span).await?,
         functions,
         sign_ins: logins.first().map_or(0.0, |r| number(r, "n")),
@@ -89,8 +90,43 @@ async fn found(evaluator: &Evaluator) -> Result<Vec<Found>> {
     Ok(all.collect())
 }
 
-async fn episodes(evaluator: &Evaluator) -> Result<Vec<Episode>> {
-    let sql = "SELECT e.account_id, CAST(e.first_at AS BIGINT) AS from_us, CAST(e.last_at AS BIGINT) AS to_us, l.p_takeover, l.p_at_once, l.sign_ins, l.votes FROM account_episode_labels l JOIN account_episodes e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn";
+// Day, account, device and network of every use by a thief, as far as the raw events still tell.
+type Uses = BTreeSet<(i64, i64, i64, i64)>;
+
+async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) -> Result<Option<Uses>> {
+    let events = folder.join("events");
+    if !evaluator.has_table("requests") || !events.is_dir() {
+        return Ok(None);
+    }
+    let session = project.catalog()?.session().await?;
+    session.sql("SET datafusion.execution.listing_table_ignore_subdirectory = false").await?;
+    let path = format!("{}/", events.display());
+    session
+        .register_parquet("true_events", &path, datafusion::prelude::ParquetReadOptions::default())
+        .await?;
+    // What the truth calls a campaign's use of an account; attempts that did not get in are none.
+    let sql = "WITH mine AS (
+          SELECT event_id AS id FROM true_events WHERE campaign IS NOT NULL AND stage IN ('checker', 'co_use', 'purchase', 'login_try')
+        ), hits AS (
+          SELECT event_id, time, account, device, ip_prefix, asn FROM requests WHERE account IS NOT NULL
+          UNION ALL
+          SELECT event_id, time, account, device, ip_prefix, asn FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
+        )
+        SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a,
+          hash64(coalesce(h.device, h.ip_prefix, '')) AS v, coalesce(h.asn, -1) AS n
+        FROM mine m JOIN hits h ON h.event_id = m.id";
+    let mut out = Uses::new();
+    for batch in session.sql(sql).await?.collect().await? {
+        let column = |c: usize| batch.column(c).as_primitive::<Int64Type>();
+        for r in 0..batch.num_rows() {
+            out.insert((column(0).value(r), column(1).value(r), column(2).value(r), column(3).value(r)));
+        }
+    }
+    Ok(Some(out))
+}
+
+async fn episodes(evaluator: &Evaluator, stolen: &Option<Uses>) -> Result<Vec<Episode>> {
+    let sql = "SELECT e.account_id, e.account, e.device, e.asn, CAST(e.day AS BIGINT) AS day_us, CAST(e.first_at AS BIGINT) AS from_us, CAST(e.last_at AS BIGINT) AS to_us, l.p_takeover, l.p_at_once, l.sign_ins, l.votes FROM account_episode_labels l JOIN account_episodes e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn";
     let rows = evaluator.rows(sql).await?;
     let all = rows.iter().map(|r| Episode {
         account: text(r, "account_id"),
@@ -99,6 +135,11 @@ async fn episodes(evaluator: &Evaluator) -> Result<Vec<Episode>> {
         p: number(r, "p_takeover"),
         p_at_once: number(r, "p_at_once"),
         sign_ins: number(r, "sign_ins"),
+        stolen: stolen.as_ref().and_then(|uses| {
+            let key =
+                (whole(r, "day_us")? / DAY_US, whole(r, "account")?, whole(r, "device")?, whole(r, "asn")?);
+            Some(uses.contains(&key))
+        }),
         votes: text(r, "votes").split_whitespace().map(str::to_owned).collect(),
     });
     Ok(all.collect())

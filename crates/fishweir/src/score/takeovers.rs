@@ -53,6 +53,8 @@ pub(crate) struct Episode {
     pub(crate) p_at_once: f64,
     pub(crate) sign_ins: f64,
     pub(crate) votes: Vec<String>,
+    /// Whether a thief's request is in it; `None` when the raw requests are gone.
+    pub(crate) stolen: Option<bool>,
 }
 
 /// Labelled takeovers of a stretch of time.
@@ -81,8 +83,12 @@ fn meets(account: &str, from_us: i64, to_us: i64, t: &AccountTruth) -> bool {
     t.account == account && from_us <= t.to_us + BESIDE_US && to_us >= t.from_us - BESIDE_US
 }
 
-// Whether an episode is the thief's: it overlaps what the thief did.
+// Whether an episode is the thief's: a thief's request is in it or, where the requests are gone, it
+// overlaps what the thief did.
 fn true_episode(e: &Episode, truth: &BTreeMap<&str, Vec<&AccountTruth>>) -> bool {
+    if let Some(stolen) = e.stolen {
+        return stolen;
+    }
     truth.get(e.account.as_str()).is_some_and(|all| {
         all.iter().any(|t| e.first_us <= t.to_us + HOUR_US && e.last_us >= t.from_us - 60_000_000)
     })
