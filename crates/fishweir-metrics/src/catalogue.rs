@@ -195,7 +195,7 @@ const fn one() -> i64 {
 }
 
 impl Metric {
-    /// Returns the metrics it is made of.
+    /// Returns the metrics it is made of, each once.
     #[must_use]
     pub fn parts(&self, all: &BTreeMap<String, Self>) -> Vec<String> {
         let mut out: Vec<String> =
@@ -208,6 +208,9 @@ impl Metric {
                     .map(str::to_owned),
             );
         }
+        // An expression may name a metric twice; it is still one part.
+        let mut seen = BTreeSet::new();
+        out.retain(|p| seen.insert(p.clone()));
         out
     }
 }
