@@ -10,6 +10,8 @@ use crate::outcome::Estimate;
 /// Chance that even the dullest episode has against an average one, so that what the model is blind to can
 /// be found.
 const FLOOR: f64 = 0.5;
+/// What a call adds to its chance, against the average doubt.
+const CALLED: f64 = 4.0;
 const Z95: f64 = 1.959_963_985;
 
 /// An episode that was chosen, or not, and what was judged.
@@ -45,7 +47,9 @@ pub struct Reviewed {
 pub fn sampling_chances(p: &[f64], wanted: f64) -> Vec<f64> {
     let doubt: Vec<f64> = p.iter().map(|p| (p * (1.0 - p)).max(0.0).sqrt()).collect();
     let mean = doubt.iter().sum::<f64>() / doubt.len().max(1) as f64;
-    let size: Vec<f64> = doubt.iter().map(|d| d + (FLOOR * mean).max(1e-6)).collect();
+    // Calls are what is worked on and published: their precision must not rest on one or two of them.
+    let call = |p: f64| if p >= 0.5 { CALLED * mean } else { 0.0 };
+    let size: Vec<f64> = doubt.iter().zip(p).map(|(d, p)| d + call(*p) + (FLOOR * mean).max(1e-6)).collect();
     let mut chances = vec![0.0; size.len()];
     let mut sure = vec![false; size.len()];
     loop {
@@ -145,7 +149,7 @@ mod tests {
         let p = [0.5, 0.5, 0.9, 0.01, 0.0, 1.0];
         let c = sampling_chances(&p, 3.0);
         assert!((c.iter().sum::<f64>() - 3.0).abs() < 1e-9, "{c:?}");
-        assert!(c[0] > c[2] && c[2] > c[4] && c.iter().all(|c| *c > 0.0 && *c <= 1.0));
+        assert!(c[0] > c[3] && c[2] > c[4] && c.iter().all(|c| *c > 0.0 && *c <= 1.0));
         assert!(sampling_chances(&p, 60.0).iter().all(|c| (*c - 1.0).abs() < 1e-9));
     }
 

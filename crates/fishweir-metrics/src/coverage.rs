@@ -80,11 +80,17 @@ impl Coverage {
         let none = Vec::new();
         let missing = metric.from.as_deref().and_then(|t| self.unlabelled.get(owner(t))).unwrap_or(&none);
         let end = period.to_us.min(now_us);
-        let unit = if period.to_us - period.from_us <= DAY_US { HOUR_US } else { DAY_US };
+        // Requests come every hour; of a quieter stream an empty hour says nothing, an empty day does.
+        let busy = metric.stream == "requests" || metric.stream == "health";
+        let unit = if busy && period.to_us - period.from_us <= DAY_US { HOUR_US } else { DAY_US };
         let (mut all, mut known) = (0.0, 0.0);
         let mut at = period.from_us;
         while at < end {
-            let slot = Interval::new(at, at + unit);
+            let slot = if busy {
+                Interval::new(at, at + unit)
+            } else {
+                Interval::new(at, at + unit).align(Grain::Day)
+            };
             let whole = hours.range(slot.from_us..slot.to_us).next().is_some()
                 && !missing.iter().any(|m| m.overlaps(slot));
             all += 1.0;

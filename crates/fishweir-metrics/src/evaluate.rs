@@ -397,7 +397,7 @@ impl Evaluator {
             let mut v = self.blank(metric, period, None);
             match found.get(&(period.from_us, None)) {
                 _ if self.undecided(metric, period).is_some() => v.reason = self.undecided(metric, period),
-                Some(f) if f.value.is_some() || f.n > 0.0 => fill(&mut v, f),
+                Some(f) if f.value.is_some() || f.n > 0.0 || f.of.is_some_and(|n| n > 0.0) => fill(&mut v, f),
                 _ if v.coverage == 0.0 => v.reason = Some(no_data(metric)),
                 _ if additive => {
                     let zero = Some(0.0);
