@@ -1,4 +1,4 @@
-//! Where rows go: hourly files that appear whole or not at all.
+//! Where rows go: hourly or daily files that appear whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

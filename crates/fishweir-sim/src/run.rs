@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use arrow::array::{Array as _, ArrayData};
+use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
@@ -177,6 +178,9 @@ struct Writer<'a> {
     words: Words,
     digests: BTreeMap<&'static str, blake3::Hasher>,
     rows: BTreeMap<String, u64>,
+    /// The day, and the rows of rare streams that wait for its end.
+    day: String,
+    waiting: BTreeMap<&'static str, Vec<RecordBatch>>,
 }
 
 /// Writes `events/` and `truth/` below a folder; calls `progress` with the days done.
@@ -204,6 +208,8 @@ pub fn simulate(
             words: Words::new(engine.w.key, &engine.defence.rules, engine.defence.holdout_share),
             digests: BTreeMap::new(),
             rows: BTreeMap::new(),
+            day: String::new(),
+            waiting: BTreeMap::new(),
         };
         let mut ready: Option<Hour> = None;
         for day in 0..options.scenario.days {
@@ -223,6 +229,7 @@ pub fn simulate(
         if let Some(hour) = ready {
             writer.hour(hour)?;
         }
+        writer.day_ends()?;
         finish(options, &engine, writer)
     })
 }
@@ -321,6 +328,11 @@ impl Writer<'_> {
     fn hour(&mut self, mut hour: Hour) -> Result<(), SimulateError> {
         let at = chrono::DateTime::from_timestamp_micros(hour.from_us).unwrap_or_default();
         let place = at.format("%Y-%m-%d/%H").to_string();
+        let day = at.format("%Y-%m-%d").to_string();
+        if day != self.day {
+            self.day_ends()?;
+            self.day = day;
+        }
         let encoded = encode_streams(&self.w, &self.words, &mut hour.slices);
         let truth = [
             ("events", encode::event_truth(&self.w, &self.names, &hour.events), hour.events.len()),
@@ -340,9 +352,16 @@ impl Writer<'_> {
         let written: Result<Vec<_>, SimulateError> = encoded
             .par_iter()
             .filter_map(|(name, batch)| batch.as_ref().ok().map(|b| (name, b)))
+            .filter(|(name, _)| !RARE.contains(name))
             .map(|(name, batch)| write(&events.join(name).join(&place), batch, self.files))
             .collect();
         written?;
+        for (name, batch) in encoded.iter().filter(|(name, _)| RARE.contains(name)) {
+            if let Ok(batch) = batch {
+                let batch = flat(batch).map_err(bad(&events.join(name)))?;
+                self.waiting.entry(name).or_default().push(batch);
+            }
+        }
         for (name, batch, n) in truth {
             let folder = self.out.join("truth").join(name);
             if n > 0 {
@@ -353,6 +372,22 @@ impl Writer<'_> {
         Ok(())
     }
 }
+
+impl Writer<'_> {
+    // Writes what waited for the end of its day.
+    fn day_ends(&mut self) -> Result<(), SimulateError> {
+        for (name, batches) in std::mem::take(&mut self.waiting) {
+            let stem = self.out.join("events").join(name).join(&self.day).join("day");
+            let Some(first) = batches.first() else { continue };
+            let whole = concat_batches(&first.schema(), &batches).map_err(bad(&stem))?;
+            write(&stem, &whole, self.files)?;
+        }
+        Ok(())
+    }
+}
+
+/// Streams with so few rows that a file per hour would hold next to nothing: they get one per day.
+const RARE: [&str; 6] = ["logins", "account_changes", "contacts", "leaks", "notes", "verdicts"];
 
 // Hashes the buffers of the columns: equal exactly when the values are.
 pub(crate) fn eat(hasher: &mut blake3::Hasher, batch: &RecordBatch) {

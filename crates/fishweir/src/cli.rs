@@ -131,7 +131,7 @@ pub(crate) enum Command {
     Compact,
     /// Simulate a streaming service with hidden truth
     #[command(
-        after_help = "Examples:\n  fishweir simulate --scenario s3 --out world\n  fishweir simulate --scenario s11 --days 365 --accounts 5000 --seed 7 --out year\n  fishweir simulate --scenario s3 --print > mine.toml\n  fishweir simulate --scenario mine.toml --live 60 | head\n  fishweir simulate --live 600 --to http://localhost:8080/events\n\nWrites events/ (one folder per stream, a file per hour), truth/ and networks.csv. A folder without\ntruth/manifest.json is not whole."
+        after_help = "Examples:\n  fishweir simulate --scenario s3 --out world\n  fishweir simulate --scenario s11 --days 365 --accounts 5000 --seed 7 --out year\n  fishweir simulate --scenario s3 --print > mine.toml\n  fishweir simulate --scenario mine.toml --live 60 | head\n  fishweir simulate --live 600 --to http://localhost:8080/events\n\nWrites events/ (one folder per stream, a file per hour, of rare streams per day), truth/ and networks.csv. A folder without\ntruth/manifest.json is not whole."
     )]
     Simulate(SimulateArgs),
     /// Compare labels and metrics with the truth of a simulation

@@ -15,6 +15,8 @@ use crate::output::say;
 use crate::project::Project;
 
 const START: &str = "2026-10-01";
+const STREAMS: [&str; 8] =
+    ["requests", "logins", "account_changes", "contacts", "leaks", "verdicts", "health", "notes"];
 
 pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     let begun = Instant::now();
@@ -38,7 +40,11 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     let project = Project::open(root, now_us)?;
     let mut rows = 0;
     eprintln!("2/5 ingesting");
-    for stream in ["requests", "health", "notes"] {
+    for stream in STREAMS {
+        // In two weeks of a small service nobody may have called, leaked or judged.
+        if !root.join("events").join(stream).is_dir() {
+            continue;
+        }
         let pattern = root.join(format!("events/{stream}/*/*.parquet")).to_string_lossy().into_owned();
         let summary = ingest::ingest(&project, "fishweir", &[pattern], false, quiet).await?;
         rows += summary.accepted;
@@ -81,7 +87,10 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
         "pages: {0}/report-executive.html, {0}/report-manager.html, {0}/report-engineer.html",
         root.display()
     );
-    eprintln!("look further: fishweir --project {0} incidents --all", root.display());
+    eprintln!(
+        "look further: fishweir --project {0} incidents --all; … campaigns; … takeovers",
+        root.display()
+    );
     Ok(0)
 }
 
