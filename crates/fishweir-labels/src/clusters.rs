@@ -84,6 +84,8 @@ pub(crate) struct Profile {
     pub(crate) names: f64,
     /// Names that belong to an account.
     pub(crate) known_names: f64,
+    /// Attempts on names that belong to an account.
+    pub(crate) on_members: f64,
     pub(crate) accounts: f64,
     pub(crate) sources: f64,
     pub(crate) prefixes: f64,
@@ -130,6 +132,7 @@ impl Profile {
             p.stopped += a.stopped;
             p.breached += a.breached;
             p.weak += a.weak;
+            p.on_members += if a.account.is_some() { a.attempts } else { 0.0 };
             times.push(a.first_us);
             let in_it = if a.successes > 0.0 { a.account } else { None };
             let keys = [
@@ -190,9 +193,8 @@ impl Profile {
     /// Returns what the actor wants, from what is tried on how many names.
     pub(crate) fn kind(&self) -> CampaignKind {
         let seen = self.looked_at();
-        let on_members = self.attempts - self.unknown;
         let few = self.known_names > 0.0 && self.known_names <= 10.0;
-        if few && on_members >= ACCOUNT_TRIES * self.known_names {
+        if few && self.on_members >= ACCOUNT_TRIES * self.known_names {
             CampaignKind::Cracking
         } else if self.names >= 10.0 && self.passwords > 0.0 && self.passwords <= 0.5 * self.names {
             CampaignKind::Spraying

@@ -19,6 +19,23 @@ pub(crate) struct Traces {
     pub(crate) signed_in: bool,
 }
 
+impl Traces {
+    /// Returns these traces and others of the same thief.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        self.campaign = self.campaign.or_else(|| other.campaign.clone());
+        self.leaked |= other.leaked;
+        self.leak_match |= other.leak_match;
+        self.vendor = self.vendor.or_else(|| other.vendor.clone());
+        self.weak |= other.weak;
+        self.breached |= other.breached;
+        self.by_support |= other.by_support;
+        self.reactivated |= other.reactivated;
+        self.new_device |= other.new_device;
+        self.signed_in |= other.signed_in;
+        self
+    }
+}
+
 /// A cause, the chance of each trace, and what would close it.
 struct Cause {
     name: &'static str,

@@ -10,7 +10,7 @@ use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, time_literal, 
 
 use crate::behaviour::FEATURES;
 use crate::drivers::Traces;
-use crate::functions::Function;
+use crate::functions::{Function, Vote};
 use crate::series::{between_sql, words};
 
 pub(crate) const EPISODES: &str = "account_episodes";
@@ -32,7 +32,7 @@ pub(crate) const BEHAVIOUR: [&str; FEATURES] = [
     "sign_in_wrong",
 ];
 
-/// One use of an account from somewhere new.
+/// What was new about an account on a day; the fields are those of the use that speaks loudest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Episode {
     pub(crate) day_us: i64,
@@ -124,6 +124,34 @@ fn late_sql(span: Interval) -> String {
     )
 }
 
+// One episode per account and day. A thief comes through several machines, so what speaks for a
+// takeover counts wherever it shows; a member is vouched for only when every new use is.
+fn folded(all: Vec<Episode>, accusing: u64) -> Vec<Episode> {
+    let mut out: Vec<Episode> = Vec::new();
+    let loud = |e: &Episode| {
+        let (bad, good) = ((e.votes & accusing).count_ones(), (e.votes & !accusing).count_ones());
+        (bad, std::cmp::Reverse(good))
+    };
+    let mut loudest_voice = (0, std::cmp::Reverse(0));
+    for e in all {
+        let Some(last) = out.last_mut().filter(|l| (l.day_us, l.account) == (e.day_us, e.account)) else {
+            loudest_voice = loud(&e);
+            out.push(e);
+            continue;
+        };
+        let votes = ((last.votes | e.votes) & accusing) | (last.votes & e.votes & !accusing);
+        let (first_us, last_us) = (last.first_us.min(e.first_us), last.last_us.max(e.last_us));
+        let sign_ins = last.sign_ins + e.sign_ins;
+        let campaign = last.campaign.clone().or_else(|| e.campaign.clone());
+        let traces = last.traces.clone().with(&e.traces);
+        let voice = loud(&e);
+        let loudest = if voice > loudest_voice { e } else { last.clone() };
+        loudest_voice = loudest_voice.max(voice);
+        *last = Episode { votes, first_us, last_us, sign_ins, campaign, traces, ..loudest };
+    }
+    out
+}
+
 /// Returns the episodes of a span with the vote of each function as a bit; nothing at or after its end
 /// is read.
 pub(crate) async fn load(
@@ -159,7 +187,12 @@ pub(crate) async fn load(
     for batch in catalog.query(&TABLES, &sql).await? {
         read(&batch, functions.len(), &mut out)?;
     }
-    Ok(out)
+    let accusing = functions
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| f.vote == Vote::Takeover)
+        .fold(0u64, |bits, (i, _)| bits | 1 << i);
+    Ok(folded(out, accusing))
 }
 
 // A condition that cannot be planned is named by its function and file, not by our query.

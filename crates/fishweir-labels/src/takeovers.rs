@@ -364,19 +364,16 @@ fn takeover(judged: &[Judged], run: Vec<usize>) -> Option<Takeover> {
     })
 }
 
-// Traces of the episode that began it; help and leaks count wherever they were seen.
+// Traces of the first days; later ones are those of whoever bought the account.
 fn combined(judged: &[Judged], t: &Takeover) -> Traces {
     let mut all = t.episodes.iter().map(|i| &judged[*i].episode.traces);
     let Some(first) = all.next() else { return Traces::default() };
-    let mut out = first.clone();
-    for next in all.take(2) {
-        out.campaign = out.campaign.or_else(|| next.campaign.clone());
-        out.leaked |= next.leaked;
-        out.vendor = out.vendor.or_else(|| next.vendor.clone());
-        out.by_support |= next.by_support;
-        out.reactivated |= next.reactivated;
-    }
-    out
+    all.take(2).fold(first.clone(), |sum, next| {
+        // Only what names the way in: any thief uses new devices sooner or later.
+        let told =
+            Traces { new_device: false, signed_in: false, weak: false, breached: false, ..next.clone() };
+        sum.with(&told)
+    })
 }
 
 fn performance(functions: &[Function], judged: &[Judged], lessons: &Lessons, to_us: i64) -> Vec<Performance> {
@@ -483,7 +480,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "1"]),
+                fingerprint([self.label_source().as_str(), "2"]),
                 "start",
             )
         }

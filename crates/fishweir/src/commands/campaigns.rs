@@ -70,7 +70,7 @@ async fn one(evaluator: &Evaluator, id: &str, format: Format) -> Result<u8> {
             ),
         ),
         (
-            "countries",
+            "top_countries",
             format!(
                 "SELECT country, sum(attempts) AS attempts {attempts} = '{key}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
             ),

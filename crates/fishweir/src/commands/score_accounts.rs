@@ -135,11 +135,9 @@ async fn episodes(evaluator: &Evaluator, stolen: &Option<Uses>) -> Result<Vec<Ep
         p: number(r, "p_takeover"),
         p_at_once: number(r, "p_at_once"),
         sign_ins: number(r, "sign_ins"),
-        stolen: stolen.as_ref().and_then(|uses| {
-            let key =
-                (whole(r, "day_us")? / DAY_US, whole(r, "account")?, whole(r, "device")?, whole(r, "asn")?);
-            Some(uses.contains(&key))
-        }),
+        stolen: stolen
+            .as_ref()
+            .and_then(|uses| Some(uses.contains(&(whole(r, "day_us")? / DAY_US, whole(r, "account")?)))),
         votes: text(r, "votes").split_whitespace().map(str::to_owned).collect(),
     });
     Ok(all.collect())
