@@ -6,8 +6,9 @@
 //! more often than their classes explain form a group whose joint habits are learned as one, so that two
 //! that say the same thing count once.
 //!
-//! Takeovers are rare, and whatever else is common among members would make a better second class. Three
-//! things hold the class in place: what experts believe is never worth less than what was learned; a
+//! Takeovers are rare, and whatever else is common among members would make a better second class. This
+//! holds the class in place: what experts believe of takeovers is never worth less than what was learned;
+//! that a rare thing is rare among members is worth twenty cases of it, unless it is plainly common; a
 //! function may fall silent but not change sides; and the share of takeovers is bounded. Silence accuses
 //! little: that no function vouches for a member speaks against the member three to one at most.
 
@@ -31,6 +32,8 @@ pub(crate) struct Belief {
 
 /// Episodes that the belief of experts is worth, in each class.
 const BELIEF_WEIGHT: f64 = 12.0;
+/// Benign cases that the belief in their rarity is worth.
+const RARE_WEIGHT: f64 = 20.0;
 /// Highest share of takeovers among episodes that the model believes.
 const SHARE_MAX: f64 = 0.05;
 /// Levels of the behaviour score.
@@ -60,6 +63,8 @@ struct Group {
     takeover: Vec<f64>,
     benign: Vec<f64>,
     prior: [Vec<f64>; 2],
+    /// Episodes that the belief about benign ones is worth.
+    benign_weight: f64,
 }
 
 impl Group {
@@ -156,6 +161,7 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
         takeover: vec![0.0; n],
         benign: vec![0.0; n],
         prior: [Vec::new(), Vec::new()],
+        benign_weight: BELIEF_WEIGHT,
     };
     let mut seen = vec![0.0; n];
     let mut total = 0.0;
@@ -182,6 +188,15 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
             rake(&mut p, members, beliefs, of);
         }
         group.prior[class] = p;
+    }
+    // Where an accusing function fires oftener than takeovers and belief together allow, the belief is
+    // refuted and the data speak alone.
+    let fires = |p: &[f64]| -> f64 {
+        p.iter().enumerate().filter(|(k, _)| k & group.accusing != 0).map(|(_, v)| v).sum()
+    };
+    let believed = fires(&group.prior[1]);
+    if group.accusing != 0 && believed > 0.0 && fires(&seen) <= (SHARE_MAX + 3.0 * believed) * total {
+        group.benign_weight = BELIEF_WEIGHT.max(RARE_WEIGHT / believed);
     }
     group.takeover = group.prior[0].clone();
     group.benign = group.prior[1].clone();
@@ -239,7 +254,7 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
         }
         for (class, total) in [bad, all - bad].into_iter().enumerate() {
             let into = if class == 0 { &mut g.takeover } else { &mut g.benign };
-            let weight = if class == 0 { total.max(BELIEF_WEIGHT) } else { BELIEF_WEIGHT };
+            let weight = if class == 0 { total.max(BELIEF_WEIGHT) } else { g.benign_weight };
             for (k, v) in into.iter_mut().enumerate() {
                 *v = (counts[class][k] + weight * g.prior[class][k]) / (total + weight);
             }

@@ -90,8 +90,8 @@ async fn found(evaluator: &Evaluator) -> Result<Vec<Found>> {
     Ok(all.collect())
 }
 
-// Day, account, device and network of every use by a thief, as far as the raw events still tell.
-type Uses = BTreeSet<(i64, i64, i64, i64)>;
+// Day and account of every use by a thief, as far as the raw events still tell.
+type Uses = BTreeSet<(i64, i64)>;
 
 async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) -> Result<Option<Uses>> {
     let events = folder.join("events");
@@ -108,18 +108,17 @@ async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) ->
     let sql = "WITH mine AS (
           SELECT event_id AS id FROM true_events WHERE campaign IS NOT NULL AND stage IN ('checker', 'co_use', 'purchase', 'login_try')
         ), hits AS (
-          SELECT event_id, time, account, device, ip_prefix, asn FROM requests WHERE account IS NOT NULL
+          SELECT event_id, time, account FROM requests WHERE account IS NOT NULL
           UNION ALL
-          SELECT event_id, time, account, device, ip_prefix, asn FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
+          SELECT event_id, time, account FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
         )
-        SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a,
-          hash64(coalesce(h.device, h.ip_prefix, '')) AS v, coalesce(h.asn, -1) AS n
+        SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a
         FROM mine m JOIN hits h ON h.event_id = m.id";
     let mut out = Uses::new();
     for batch in session.sql(sql).await?.collect().await? {
         let column = |c: usize| batch.column(c).as_primitive::<Int64Type>();
         for r in 0..batch.num_rows() {
-            out.insert((column(0).value(r), column(1).value(r), column(2).value(r), column(3).value(r)));
+            out.insert((column(0).value(r), column(1).value(r)));
         }
     }
     Ok(Some(out))
