@@ -65,9 +65,26 @@ struct Group {
     prior: [Vec<f64>; 2],
     /// Episodes that the belief about benign ones is worth.
     benign_weight: f64,
+    /// Log of takeover over benign by pattern; another accusation never lowers it.
+    ratios: Vec<f64>,
 }
 
 impl Group {
+    fn weigh(&mut self) {
+        let plain: Vec<f64> =
+            self.takeover.iter().zip(&self.benign).map(|(t, b)| (t.max(FLOOR) / b.max(FLOOR)).ln()).collect();
+        // Patterns by size: each is at least as bad as any with one accusation less.
+        self.ratios = plain;
+        for k in 0..self.ratios.len() {
+            for j in 0..self.members.len() {
+                let less = k & !(1 << j);
+                if less != k && self.accusing >> j & 1 == 1 && less & self.accusing != 0 {
+                    self.ratios[k] = self.ratios[k].max(self.ratios[less]);
+                }
+            }
+        }
+    }
+
     fn pattern(&self, votes: u64) -> usize {
         self.members.iter().enumerate().map(|(k, m)| usize::from(votes >> m & 1 == 1) << k).sum()
     }
@@ -92,7 +109,7 @@ impl LabelModel {
         let mut silence = 0.0;
         for g in &self.groups {
             let k = g.pattern(votes);
-            let ratio = (g.takeover[k].max(FLOOR) / g.benign[k].max(FLOOR)).ln();
+            let ratio = g.ratios[k];
             if k & g.accusing == 0 && ratio > 0.0 { silence += ratio } else { odds += ratio }
         }
         odds += f64::min(silence, SILENCE_MAX);
@@ -162,6 +179,7 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
         benign: vec![0.0; n],
         prior: [Vec::new(), Vec::new()],
         benign_weight: BELIEF_WEIGHT,
+        ratios: Vec::new(),
     };
     let mut seen = vec![0.0; n];
     let mut total = 0.0;
@@ -200,6 +218,7 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
     }
     group.takeover = group.prior[0].clone();
     group.benign = group.prior[1].clone();
+    group.weigh();
     group
 }
 
@@ -260,6 +279,7 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
             }
         }
         keep_sides(g, beliefs);
+        g.weigh();
     }
     if leveled {
         let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];
