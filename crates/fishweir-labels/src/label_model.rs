@@ -49,6 +49,8 @@ const DEPEND_PHI: f64 = 0.35;
 const PRIOR_SHARE: f64 = 0.002;
 const PRIOR_WEIGHT: f64 = 50.0;
 const FLOOR: f64 = 1e-6;
+/// Episodes from which a joint pattern says something of its own.
+const TOLD: f64 = 3.0;
 /// Most that silence of all functions adds to the log odds, three to one.
 const SILENCE_MAX: f64 = 1.1;
 /// Most that behaviour alone adds to the log odds, about fifty to one.
@@ -67,6 +69,8 @@ struct Group {
     benign_weight: f64,
     /// Log of takeover over benign by pattern; another accusation never lowers it.
     ratios: Vec<f64>,
+    /// Episodes with each pattern.
+    seen: Vec<f64>,
 }
 
 impl Group {
@@ -78,7 +82,9 @@ impl Group {
         for k in 0..self.ratios.len() {
             for j in 0..self.members.len() {
                 let less = k & !(1 << j);
-                if less != k && self.accusing >> j & 1 == 1 && less & self.accusing != 0 {
+                // What was hardly ever seen without the other says nothing of its own.
+                let told = self.seen.get(less).is_some_and(|n| *n >= TOLD);
+                if told && less != k && self.accusing >> j & 1 == 1 && less & self.accusing != 0 {
                     self.ratios[k] = self.ratios[k].max(self.ratios[less]);
                 }
             }
@@ -180,6 +186,7 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
         prior: [Vec::new(), Vec::new()],
         benign_weight: BELIEF_WEIGHT,
         ratios: Vec::new(),
+        seen: Vec::new(),
     };
     let mut seen = vec![0.0; n];
     let mut total = 0.0;
@@ -216,6 +223,7 @@ fn start(patterns: &[Pattern], beliefs: &[Belief], members: &[usize]) -> Group {
     if group.accusing != 0 && believed > 0.0 && fires(&seen) <= (SHARE_MAX + 3.0 * believed) * total {
         group.benign_weight = BELIEF_WEIGHT.max(RARE_WEIGHT / believed);
     }
+    group.seen = seen;
     group.takeover = group.prior[0].clone();
     group.benign = group.prior[1].clone();
     group.weigh();

@@ -117,10 +117,10 @@ fn counted(all: impl Iterator<Item = (u64, Option<u8>)>) -> Vec<Pattern> {
 /// How an account was reached, and the share of takeovers that experts expect there. Members differ more
 /// between these than takeovers differ from members, so each is judged by itself.
 const STRATA: [(&str, f64); 4] = [
-    ("new device, known network", 0.03),
-    ("known device, new network", 0.22),
+    ("new device, known network", 0.1),
+    ("known device, new network", 0.2),
     ("new device and network", 0.4),
-    ("new device and country", 0.35),
+    ("new device and country", 0.3),
 ];
 
 fn stratum(e: &Episode) -> usize {
@@ -146,11 +146,17 @@ fn beliefs_in(functions: &[Function], episodes: &[Episode]) -> Vec<Vec<Belief>> 
         let sum: f64 = (0..STRATA.len()).filter(|s| fires[i][*s]).map(|s| STRATA[s].1).sum();
         if sum > 0.0 { sum } else { 1.0 }
     };
+    let mut shares = [0.0; STRATA.len()];
+    episodes.iter().for_each(|e| shares[stratum(e)] += 1.0 / episodes.len().max(1) as f64);
+    let benign_reach = |i: usize| -> f64 {
+        let sum: f64 = (0..STRATA.len()).filter(|s| fires[i][*s]).map(|s| shares[s]).sum();
+        if sum > 0.0 { sum } else { 1.0 }
+    };
     let of = |s: usize| {
         let one = |(i, f): (usize, &Function)| {
             let (t, b) = (f.expects.takeover, f.expects.benign);
             if fires[i][s] {
-                Belief { takeover: (t / reach(i)).min(0.9), benign: b }
+                Belief { takeover: (t / reach(i)).min(0.9), benign: (b / benign_reach(i)).min(0.9) }
             } else {
                 // It cannot fire here: silence says nothing.
                 Belief { takeover: 1e-5, benign: 1e-5 }
@@ -480,7 +486,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "3"]),
+                fingerprint([self.label_source().as_str(), "4"]),
                 "start",
             )
         }
