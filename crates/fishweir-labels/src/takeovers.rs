@@ -28,6 +28,12 @@ const HISTORY_DAYS: i64 = 7;
 const GAP_DAYS: i64 = 14;
 /// Draws that tell how far the probabilities depend on chance and on the experts' beliefs.
 const DRAWS: u64 = 40;
+/// Standard deviation of what experts believe, in log odds.
+const DOUBT: f64 = 1.0;
+/// What an earlier takeover of the account adds to the log odds of the next new use, thirty to one, and
+/// for how many days. About one new use in five of a taken account is the thief's or the buyer's.
+const TAKEN_BEFORE: f64 = 3.4;
+const TAKEN_DAYS: i64 = 30;
 
 /// Native model of `account_takeovers` and the tables beside it.
 #[derive(Clone, Debug)]
@@ -267,7 +273,7 @@ fn spread(learned: &Learned) -> HashMap<(u64, Option<u8>), (f64, f64)> {
             .collect();
         let moved = |p: f64, k: u64| {
             let odds = (p.clamp(1e-6, 1.0 - 1e-6) / (1.0 - p.clamp(1e-6, 1.0 - 1e-6))).ln();
-            1.0 / (1.0 + (-(odds + 0.5 * normal(draw ^ 0xABCD, k))).exp())
+            1.0 / (1.0 + (-(odds + DOUBT * normal(draw ^ 0xABCD, k))).exp())
         };
         let doubted: Vec<Belief> = beliefs
             .iter()
@@ -312,7 +318,28 @@ fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Lesson
             }
         })
         .collect();
-    (judged, lessons)
+    (taken_before(judged), lessons)
+}
+
+// Whoever holds an account comes again: a new use after a takeover is more likely the thief's. Looks
+// back only, in the order of days.
+fn taken_before(mut judged: Vec<Judged>) -> Vec<Judged> {
+    let more = |p: f64| {
+        let p = p.clamp(1e-12, 1.0 - 1e-12);
+        1.0 / (1.0 + (-((p / (1.0 - p)).ln() + TAKEN_BEFORE)).exp())
+    };
+    let mut last: HashMap<i64, i64> = HashMap::new();
+    for j in &mut judged {
+        let e = &j.episode;
+        let before = last.get(&e.account).is_some_and(|d| e.day_us - d <= TAKEN_DAYS * DAY_US);
+        if before && e.traces.new_device {
+            [&mut j.p, &mut j.low, &mut j.high, &mut j.p_at_once].into_iter().for_each(|p| *p = more(*p));
+        }
+        if j.p_votes >= 0.5 && j.p >= 0.5 {
+            last.insert(j.episode.account, j.episode.day_us);
+        }
+    }
+    judged
 }
 
 // Possible takeovers: episodes of one account without a long pause between them.
@@ -486,7 +513,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "4"]),
+                fingerprint([self.label_source().as_str(), "5"]),
                 "start",
             )
         }

@@ -148,11 +148,12 @@ async fn weeks(evaluator: &Evaluator, span: Interval) -> Result<Vec<Week>> {
     while from_us < span.to_us {
         let to_us = from_us + 7 * DAY_US;
         let sql = format!(
-            "SELECT sum(takeovers) AS v, sum(takeovers_low) AS l, sum(takeovers_high) AS h, sum(takeovers_variance) AS s FROM takeover_days WHERE day >= {} AND day < {}",
+            "SELECT sum(takeovers) AS v, sum(takeovers_low) AS l, sum(takeovers_high) AS h, sum(takeovers_variance) AS s, count(*) AS n, count(takeovers) AS known FROM takeover_days WHERE day >= {} AND day < {}",
             time_literal(from_us),
             time_literal(to_us)
         );
-        for r in evaluator.rows(&sql).await? {
+        // A week of which a day is unknown says nothing.
+        for r in evaluator.rows(&sql).await?.into_iter().filter(|r| r.get("n") == r.get("known")) {
             let value = number(&r, "v");
             let chance = 1.96 * number(&r, "s").sqrt();
             let end = |e: f64| (value - e).hypot(chance);
