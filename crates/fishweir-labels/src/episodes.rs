@@ -276,19 +276,29 @@ fn read(batch: &RecordBatch, functions: usize, out: &mut Vec<Episode>) -> Result
             campaign: some(2).or_else(|| some(3)),
             contact_us: us(&contact, r),
             reset_us: us(&reset, r),
-            traces: Traces {
-                campaign: some(4),
-                leaked: flag("leaked", r),
-                leak_match: flag("leak_match", r),
-                vendor: some(5),
-                weak: flag("weak", r),
-                breached: flag("breached", r),
-                by_support: flag("by_support", r),
-                reactivated: flag("reactivated", r),
-                new_device: flag("new_device", r),
-                signed_in: float(at("sign_ins"), r) > 0.0,
-            },
+            traces: traces(batch, &at, &texts, r),
         });
     }
     Ok(())
+}
+
+fn traces(batch: &RecordBatch, at: &dyn Fn(&str) -> usize, texts: &[Vec<String>; 6], r: usize) -> Traces {
+    let some = |k: usize| texts.get(k).and_then(|t| t.get(r)).cloned().filter(|t| !t.is_empty());
+    let sign_ins = batch.column(at("sign_ins")).as_primitive::<Float64Type>();
+    let flag = |name: &str| {
+        let c = batch.column(at(name)).as_boolean();
+        c.is_valid(r) && c.value(r)
+    };
+    Traces {
+        campaign: some(4),
+        leaked: flag("leaked"),
+        leak_match: flag("leak_match"),
+        vendor: some(5),
+        weak: flag("weak"),
+        breached: flag("breached"),
+        by_support: flag("by_support"),
+        reactivated: flag("reactivated"),
+        new_device: flag("new_device"),
+        signed_in: sign_ins.is_valid(r) && sign_ins.value(r) > 0.0,
+    }
 }

@@ -134,6 +134,24 @@ fn page(c: &Map<String, Value>) -> Vec<String> {
             number(c, "gap_spread").unwrap_or(f64::NAN)
         ),
     ];
+    out.extend(why(c));
+    out.push("\nday          attempts  successes  machines  networks".to_owned());
+    for d in list(c, "days") {
+        out.push(format!(
+            "{:10} {:>10} {:>10} {:>9} {:>9}",
+            text(d, "day").chars().take(10).collect::<String>(),
+            whole(d, "attempts"),
+            whole(d, "successes"),
+            whole(d, "machines"),
+            whole(d, "networks")
+        ));
+    }
+    out
+}
+
+// With what, why the attempts belong together, when the actor changed, whom it got.
+fn why(c: &Map<String, Value>) -> Vec<String> {
+    let mut out = Vec::new();
     for t in list(c, "tools") {
         out.push(format!(
             "program   {} attempts: {} {}",
@@ -157,17 +175,6 @@ fn page(c: &Map<String, Value>) -> Vec<String> {
     }
     for t in list(c, "takeovers") {
         out.push(format!("taken     {} ({})", text(t, "takeover_id"), percent(t, "p_takeover")));
-    }
-    out.push("\nday          attempts  successes  machines  networks".to_owned());
-    for d in list(c, "days") {
-        out.push(format!(
-            "{:10} {:>10} {:>10} {:>9} {:>9}",
-            text(d, "day").chars().take(10).collect::<String>(),
-            whole(d, "attempts"),
-            whole(d, "successes"),
-            whole(d, "machines"),
-            whole(d, "networks")
-        ));
     }
     out
 }
