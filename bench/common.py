@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,28 @@ def build():
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return str(target / "release" / "fishweir")
+
+
+def world_scores(binary, work, scenario, seed, streams):
+    """Simulates a world once, ingests, runs and scores it without hand-holding; returns the scores by kind."""
+
+    def run(*args):
+        command = [binary, "--quiet", *map(str, args)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    world, project = work / f"{scenario}-{seed}", work / f"{scenario}-{seed}-project"
+    if not (world / "truth" / "manifest.json").exists():
+        run("simulate", "--scenario", scenario, "--seed", seed, "--start", "2026-10-01", "--out", world)
+    days = json.loads((world / "truth" / "manifest.json").read_text())["days"]
+    now = f"2026-10-{days + 1:02d}T00:00:00Z" if days < 31 else "2027-12-31T00:00:00Z"
+    shutil.rmtree(project, ignore_errors=True)
+    run("init", "--project", project)
+    files = [str(f) for s in streams for f in sorted((world / "events" / s).rglob("*.parquet"))]
+    run("--project", project, "--now", now, "ingest", "--source", "fishweir", *files)
+    run("--project", project, "--now", now, "run")
+    return json.loads(
+        run("--project", project, "--now", now, "score", "--truth", world / "truth", "--format", "json")
+    )
 
 
 def rows(default=10_000_000):
