@@ -26,7 +26,11 @@ const GAP_US: i64 = 3 * DAY_US;
 /// Pause between neighbours that may be one actor.
 const NEAR_US: i64 = DAY_US;
 /// How unlike neighbours may be, 0 to 1.
-const ALIKE: f64 = 0.18;
+const ALIKE: f64 = 0.3;
+/// What it adds when they are not active at the same times.
+const APART: f64 = 0.15;
+/// Attempts that must have been looked at before their kind says anything.
+const KIND_SEEN: f64 = 20.0;
 /// A flood guesses names: seen attempts, share of unknown names, attempts in a minute.
 const FLOOD_SEEN: f64 = 20.0;
 const FLOOD_UNKNOWN: f64 = 0.95;
@@ -227,6 +231,19 @@ impl Profile {
             (0.2, scale(|p| p.peak_per_minute)),
         ];
         parts.iter().map(|(w, d)| w * d).sum()
+    }
+
+    // The same kind, or too little of one was looked at to know its kind.
+    fn may_be(&self, other: &Self) -> bool {
+        let unknown = |p: &Self| p.kind() == CampaignKind::Stuffing && p.looked_at() < KIND_SEEN;
+        self.kind() == other.kind() || unknown(self) || unknown(other)
+    }
+
+    // Share of the time of either in which both were active.
+    fn overlap(&self, other: &Self) -> f64 {
+        let both = self.last_us.min(other.last_us) - self.first_us.max(other.first_us);
+        let either = self.last_us.max(other.last_us) - self.first_us.min(other.first_us);
+        (both.max(0) as f64 / either.max(1) as f64).min(1.0)
     }
 
     fn near(&self, other: &Self) -> bool {
@@ -434,19 +451,23 @@ pub(crate) fn poisson_tail(n: usize, mean: f64) -> f64 {
     (ln_first.exp() * sum).min(1.0)
 }
 
-// Neighbours in time of the same kind that behave alike are one actor.
+// Neighbours in time of the same kind that behave alike are one actor; the most alike first.
 fn merged(attempts: &[Attempt], mut found: Vec<Cluster>) -> Vec<Cluster> {
     loop {
-        let pair = (0..found.len()).find_map(|i| {
-            (i + 1..found.len())
-                .filter(|j| found[i].profile.near(&found[*j].profile))
-                .filter(|j| found[i].profile.kind() == found[*j].profile.kind())
-                .map(|j| (j, found[i].profile.distance(&found[j].profile)))
-                .filter(|(_, d)| *d <= ALIKE)
-                .min_by(|a, b| a.1.total_cmp(&b.1))
-                .map(|(j, _)| (i, j))
-        });
-        let Some((i, j)) = pair else { return found };
+        let mut best: Option<(f64, usize, usize)> = None;
+        for i in 0..found.len() {
+            for j in i + 1..found.len() {
+                let (a, b) = (&found[i].profile, &found[j].profile);
+                if !a.near(b) || !a.may_be(b) {
+                    continue;
+                }
+                let d = a.distance(b) + APART * (1.0 - a.overlap(b));
+                if d <= ALIKE && best.is_none_or(|(least, ..)| d < least) {
+                    best = Some((d, i, j));
+                }
+            }
+        }
+        let Some((_, i, j)) = best else { return found };
         let other = found.swap_remove(j);
         let one = std::mem::take(&mut found[i]);
         let mut reasons = one.reasons;

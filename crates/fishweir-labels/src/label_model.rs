@@ -100,7 +100,7 @@ impl Group {
 #[derive(Clone, Debug)]
 pub(crate) struct LabelModel {
     groups: Vec<Group>,
-    levels: Option<[Vec<f64>; 2]>,
+    levels: Option<Levels>,
     share: f64,
 }
 
@@ -146,23 +146,30 @@ impl LabelModel {
 /// Returns the model of the votes; groups are found in the votes themselves.
 pub(crate) fn fit(patterns: &[Pattern], beliefs: &[Belief]) -> LabelModel {
     let alone: Vec<Vec<usize>> = (0..beliefs.len()).map(|i| vec![i]).collect();
-    let first = fit_groups(patterns, beliefs, &alone);
+    let first = fit_groups(patterns, beliefs, &alone, None);
     let groups = dependent(patterns, &first, beliefs.len());
-    if groups.len() == beliefs.len() { first } else { fit_groups(patterns, beliefs, &groups) }
+    if groups.len() == beliefs.len() { first } else { fit_groups(patterns, beliefs, &groups, None) }
 }
 
-/// Returns the model with given groups of functions.
-pub(crate) fn fit_groups(patterns: &[Pattern], beliefs: &[Belief], groups: &[Vec<usize>]) -> LabelModel {
-    let leveled = patterns.iter().any(|p| p.level.is_some());
+/// How often takeovers and the rest have each level of the behaviour score.
+pub(crate) type Levels = [Vec<f64>; 2];
+
+/// Returns the model with given groups of functions and given levels of behaviour.
+pub(crate) fn fit_groups(
+    patterns: &[Pattern],
+    beliefs: &[Belief],
+    groups: &[Vec<usize>],
+    levels: Option<&Levels>,
+) -> LabelModel {
     let mut model = LabelModel {
         groups: groups.iter().map(|g| start(patterns, beliefs, g)).collect(),
-        levels: None,
+        levels: levels.cloned(),
         share: PRIOR_SHARE,
     };
     for round in 0..ROUNDS {
         let p: Vec<f64> = patterns.iter().map(|x| model.probability(x.votes, x.level)).collect();
         let before = model.share;
-        step(&mut model, patterns, beliefs, &p, leveled);
+        step(&mut model, patterns, beliefs, &p);
         if round > 5 && (model.share - before).abs() < SETTLED {
             break;
         }
@@ -265,7 +272,7 @@ fn keep_sides(g: &mut Group, beliefs: &[Belief]) {
     }
 }
 
-fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f64], leveled: bool) {
+fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f64]) {
     let (mut bad, mut all) = (0.0, 0.0);
     for (x, p) in patterns.iter().zip(p) {
         bad += p * x.count;
@@ -289,21 +296,23 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
         keep_sides(g, beliefs);
         g.weigh();
     }
-    if leveled {
-        let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];
-        for (x, p) in patterns.iter().zip(p) {
-            if let Some(l) = x.level {
-                let l = usize::from(l).min(LEVELS - 1);
-                counts[0][l] += p * x.count;
-                counts[1][l] += (1.0 - p) * x.count;
-            }
+}
+
+/// Returns how often takeovers and the rest have each level, by what the votes alone say of all episodes.
+pub(crate) fn level_shares(levels: &[Option<u8>], p: &[f64]) -> Levels {
+    let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];
+    for (l, p) in levels.iter().zip(p) {
+        if let Some(l) = l {
+            let l = usize::from(*l).min(LEVELS - 1);
+            counts[0][l] += p;
+            counts[1][l] += 1.0 - p;
         }
-        for c in &mut counts {
-            let sum: f64 = c.iter().sum();
-            c.iter_mut().for_each(|v| *v /= sum);
-        }
-        model.levels = Some(counts);
     }
+    for c in &mut counts {
+        let sum: f64 = c.iter().sum();
+        c.iter_mut().for_each(|v| *v /= sum);
+    }
+    counts
 }
 
 // Functions that fire together more often than the classes explain, joined from the strongest pair on.

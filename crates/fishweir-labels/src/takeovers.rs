@@ -14,7 +14,7 @@ use crate::behaviour::{Sample, levels, scores};
 use crate::drivers::{DRIVERS, Traces, attribute};
 use crate::episodes::{EPISODES, Episode, LATE_DAYS, load};
 use crate::functions::{Function, Vote};
-use crate::label_model::{Belief, LEVELS, LabelModel, Pattern, fit, fit_groups};
+use crate::label_model::{Belief, LEVELS, LabelModel, Levels, Pattern, fit, fit_groups, level_shares};
 use crate::series::between_sql;
 use crate::takeover_tables::{self as tables, TAKEOVERS};
 
@@ -178,6 +178,7 @@ struct Learned {
     model: LabelModel,
     beliefs: Vec<Belief>,
     patterns: Vec<Pattern>,
+    shares: Option<Levels>,
 }
 
 /// What was learned of every stratum, and the behaviour of every episode.
@@ -187,9 +188,6 @@ struct Lessons {
     behaviour: Vec<Option<f64>>,
     p_votes: Vec<f64>,
 }
-
-/// Takeovers in a stratum from which behaviour can be learned in it.
-const LEARNABLE: f64 = 3.0;
 
 fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
     let beliefs = beliefs_in(functions, episodes);
@@ -203,27 +201,22 @@ fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
         .zip(&p_votes)
         .map(|(e, p)| Sample { account: e.account, features: e.features, label: *p })
         .collect();
+    // WHY: one scale for all ways of access. Learned in each alone, the level at which its false calls lie
+    // would confirm them.
     let odds = scores(&samples);
-    let mut level: Vec<Option<u8>> = vec![None; episodes.len()];
+    let level: Vec<Option<u8>> = match &odds {
+        Some(odds) => levels(odds, &p_votes, LEVELS).into_iter().map(Some).collect(),
+        None => vec![None; episodes.len()],
+    };
+    let shares = odds.as_ref().map(|_| level_shares(&level, &p_votes));
     let mut strata = Vec::new();
     for (s, model) in first.into_iter().enumerate() {
-        let members: Vec<usize> = inside(s).map(|(i, _)| i).collect();
-        let labels: Vec<f64> = members.iter().map(|i| p_votes[*i]).collect();
-        let learnable = labels.iter().sum::<f64>() >= LEARNABLE;
-        let groups = model.groups();
-        if let Some(odds) = odds.as_ref().filter(|_| learnable) {
-            let mine: Vec<f64> = members.iter().map(|i| odds[*i]).collect();
-            for (i, l) in members.iter().zip(levels(&mine, &labels, LEVELS)) {
-                level[*i] = Some(l);
-            }
-        }
-        let patterns = counted(members.iter().map(|i| (episodes[*i].votes, level[*i])));
-        let model = if level.iter().any(Option::is_some) && learnable {
-            fit_groups(&patterns, &beliefs[s], &groups)
-        } else {
-            model
+        let patterns = counted(inside(s).map(|(i, e)| (e.votes, level[i])));
+        let model = match &shares {
+            Some(shares) => fit_groups(&patterns, &beliefs[s], &model.groups(), Some(shares)),
+            None => model,
         };
-        strata.push(Learned { model, beliefs: beliefs[s].clone(), patterns });
+        strata.push(Learned { model, beliefs: beliefs[s].clone(), patterns, shares: shares.clone() });
     }
     let behaviour = match odds {
         Some(odds) => odds.into_iter().map(Some).collect(),
@@ -283,7 +276,7 @@ fn spread(learned: &Learned) -> HashMap<(u64, Option<u8>), (f64, f64)> {
                 benign: moved(b.benign, 2 * i as u64 + 1),
             })
             .collect();
-        let model = fit_groups(&patterns, &doubted, &groups);
+        let model = fit_groups(&patterns, &doubted, &groups, learned.shares.as_ref());
         for (into, p) in draws.iter_mut().zip(&learned.patterns) {
             into.push(model.probability(p.votes, p.level));
         }
@@ -513,7 +506,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "5"]),
+                fingerprint([self.label_source().as_str(), "6"]),
                 "start",
             )
         }

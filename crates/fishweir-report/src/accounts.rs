@@ -61,9 +61,11 @@ async fn causes(evaluator: &Evaluator, period: Interval) -> Result<Vec<String>, 
         return Ok(Vec::new());
     }
     if total < PEOPLE_MIN {
-        let first = rows.first().map(|r| text(r, "driver").replace('_', " ")).unwrap_or_default();
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
         return Ok(vec![format!(
-            "Fewer than {PEOPLE_MIN} accounts were taken: too few to tell shares of causes; the largest is {first}."
+            "Fewer than {PEOPLE_MIN} accounts were taken: too few to tell shares of causes; the largest is {}; to close it: {}.",
+            text(first, "driver").replace('_', " "),
+            text(first, "cure")
         )]);
     }
     let shown = rows.iter().filter(|r| number(r, "weight") >= 0.05 * total);

@@ -159,6 +159,10 @@ impl Event {
         }
         for _ in 0..12 {
             let a = w.account(d.below(w.accounts));
+            // Nobody comes before they joined.
+            if a.joined > now.day {
+                continue;
+            }
             let slot = d.below(u64::from(a.devices)) as u8;
             let kind = w.device(a.id, slot).0;
             let wanted = match self.config.kind {
