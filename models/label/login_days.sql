@@ -3,7 +3,7 @@ name: login_days
 description: >-
   Attempts to sign in per day, told apart into those of campaigns and the rest, with what was challenged and passed; kept when
   the single attempts are gone.
-version: 1
+version: 2
 grain: day
 time: day
 interval: day
@@ -30,7 +30,7 @@ SELECT
   sum(CASE WHEN in_campaign THEN 0 ELSE challenges_passed END) AS good_passed,
   sum(CASE WHEN in_campaign THEN 0 ELSE attempts END) AS good_attempts,
   sum(CASE WHEN in_campaign THEN 0 ELSE denied END) AS good_denied,
-  sum(CASE WHEN in_campaign THEN 0 ELSE least(breached, successes) END) AS good_breached,
+  sum(CASE WHEN breached IS NULL THEN NULL WHEN in_campaign THEN 0 ELSE least(breached, successes) END) AS good_breached,
   sum(CASE WHEN in_campaign THEN 0 ELSE successes END) AS good_successes
 FROM told
 GROUP BY 1

@@ -3,7 +3,7 @@ name: account_logins
 description: >-
   Attempts to sign in per account, device and network in an hour, all by hash; short-lived, campaigns and takeovers are found
   in it. `account` is null where the name belongs to nobody.
-version: 1
+version: 2
 grain: hour
 time: hour
 interval: hour
@@ -32,8 +32,8 @@ SELECT
   count(*) FILTER (WHERE outcome = 'challenge_passed') AS challenges_passed,
   count(*) FILTER (WHERE outcome IN ('challenged', 'challenge_failed')) AS challenges_failed,
   count(*) FILTER (WHERE outcome IN ('denied', 'locked')) AS denied,
-  count(*) FILTER (WHERE breached) AS breached,
-  count(*) FILTER (WHERE weak) AS weak,
+  CASE WHEN count(breached) > 0 THEN count(*) FILTER (WHERE breached) END AS breached,
+  CASE WHEN count(weak) > 0 THEN count(*) FILTER (WHERE weak) END AS weak,
   count(*) FILTER (WHERE mfa IS NOT NULL AND outcome IN ('success', 'challenge_passed')) AS with_mfa,
   count(DISTINCT hash64(session)) AS sessions,
   min(time) AS first_at,

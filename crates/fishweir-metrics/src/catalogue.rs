@@ -86,6 +86,12 @@ pub enum Aggregate {
 pub enum Need {
     /// Decisions of defences: a source that carries none blocks nothing *known*.
     Decisions,
+    /// Some days of use, without which no device is known and every sign-in looks odd.
+    DaysOfUse,
+    /// A week of use, without which no account can be judged.
+    WeekOfUse,
+    /// Contacts with customer service: without them nobody ever complains *as far as we know*.
+    Contacts,
 }
 
 /// Which way is good.
@@ -139,7 +145,8 @@ pub struct Metric {
     /// root, while the ends above add up.
     pub expr_variance: Option<String>,
     /// What the data must carry; without it the value is unknown, not 0.
-    pub needs: Option<Need>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub needs: Vec<Need>,
     /// Rows that count.
     pub filter: Option<String>,
     /// Rank of a percentile, 0 to 1.
@@ -182,6 +189,20 @@ pub struct Metric {
     /// File it came from.
     #[serde(skip)]
     pub file: String,
+}
+
+// `needs: decisions` and `needs: [decisions]` mean the same.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Need>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(Need),
+        More(Vec<Need>),
+    }
+    Ok(match Given::deserialize(from)? {
+        Given::One(need) => vec![need],
+        Given::More(needs) => needs,
+    })
 }
 
 fn requests() -> String {

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use fishweir_pipeline::{Book, Catalog, DAY_US, Grain, HOUR_US, Interval, Model, PipelineError};
 
-use crate::catalogue::Metric;
+use crate::catalogue::{Metric, Need};
 use crate::evaluate::{broken, collect};
 
 /// Hours that are sealed, hours that are labelled, and since when defences are known to decide.
@@ -17,6 +17,8 @@ pub(crate) struct Coverage {
     /// Spans in which a label is due or was never made, by the model that writes it.
     unlabelled: BTreeMap<String, Vec<Interval>>,
     first_decision_us: Option<i64>,
+    /// First day on which accounts were used.
+    first_use_us: Option<i64>,
 }
 
 /// Returns the model that writes a table.
@@ -57,6 +59,13 @@ impl Coverage {
             for batch in collect("decision_hours", frame).await? {
                 let time = batch.column(0).as_primitive::<TimestampMicrosecondType>();
                 out.first_decision_us = time.iter().flatten().next().or(out.first_decision_us);
+            }
+        }
+        if tables.contains_key("takeover_days") {
+            let frame = context.sql("SELECT min(day) FROM takeover_days").await;
+            for batch in collect("takeover_days", frame).await? {
+                let time = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+                out.first_use_us = time.iter().flatten().next().or(out.first_use_us);
             }
         }
         let book = Book::load(catalog.lake()).await?;
@@ -100,8 +109,24 @@ impl Coverage {
         if all > 0.0 { known / all } else { 0.0 }
     }
 
-    /// Returns why a metric that needs decisions cannot be known; `None` when it can.
-    pub(crate) fn undecided(&self, period: Interval) -> Option<String> {
+    /// Returns why a metric lacks what it needs; `None` when it has it.
+    pub(crate) fn undecided(&self, need: Need, period: Interval) -> Option<String> {
+        let used_for = |days: i64| match self.first_use_us {
+            Some(first) if first + days * DAY_US <= period.from_us => None,
+            _ => Some(format!("accounts have less than {days} days of history at the start of this period")),
+        };
+        match need {
+            Need::DaysOfUse => return used_for(3),
+            Need::WeekOfUse => return used_for(7),
+            Need::Contacts => {
+                let any =
+                    self.sealed.get("contacts").and_then(|h| h.first()).is_some_and(|h| *h < period.to_us);
+                return (!any).then(|| {
+                    "no contact with customer service is recorded up to the end of this period".to_owned()
+                });
+            }
+            Need::Decisions => {}
+        }
         match self.first_decision_us {
             Some(first) if first < period.to_us => None,
             _ => Some("no defence decision is recorded up to the end of this period".to_owned()),

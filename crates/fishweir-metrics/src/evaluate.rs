@@ -15,7 +15,7 @@ use fishweir_pipeline::{
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::catalogue::{Aggregate, Metric, MetricType, Need};
+use crate::catalogue::{Aggregate, Metric, MetricType};
 use crate::costs::Costs;
 use crate::coverage::Coverage;
 
@@ -411,7 +411,7 @@ impl Evaluator {
     }
 
     fn undecided(&self, metric: &Metric, period: Interval) -> Option<String> {
-        if metric.needs == Some(Need::Decisions) { self.coverage.undecided(period) } else { None }
+        metric.needs.iter().find_map(|need| self.coverage.undecided(*need, period))
     }
 
     fn split(
@@ -596,9 +596,10 @@ impl Evaluator {
             let mut v = self.blank(metric, period, None);
             // WHY: functions such as `greatest` skip nulls; an unknown part makes the whole unknown.
             let known = columns.iter().all(|(_, vs)| vs.get(i).is_some_and(|p| p.value.is_some()));
-            v.value = value.get(i).copied().flatten().filter(|_| known);
+            // Nothing divided by nothing is unknown, too.
+            v.value = value.get(i).copied().flatten().filter(|x| known && x.is_finite());
             let ends = [low.get(i).copied().flatten(), high.get(i).copied().flatten()];
-            if let ([Some(a), Some(b)], true) = (ends, known) {
+            if let ([Some(a), Some(b)], Some(_)) = (ends, v.value) {
                 (v.low, v.high) = (Some(a.min(b)), Some(a.max(b)));
             }
             v.n = columns.iter().filter_map(|(_, vs)| vs.get(i)).map(|v| v.n).fold(0.0, f64::max);

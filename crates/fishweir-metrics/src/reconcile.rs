@@ -272,7 +272,7 @@ fn touches(all: &BTreeMap<String, Metric>, m: &Metric, concern: Concern) -> bool
     let from = m.from.as_deref().unwrap_or_default();
     let own = match concern {
         Concern::Decisions => {
-            m.needs == Some(Need::Decisions) || from == "decision_hours" || from == "rule_outcomes"
+            m.needs.contains(&Need::Decisions) || from == "decision_hours" || from == "rule_outcomes"
         }
         Concern::Routes => m.kind == MetricType::Top || m.dimensions.iter().any(|d| d == "route"),
         Concern::Everything => m.stream == "requests",

@@ -15,6 +15,11 @@ pub(crate) async fn run(project: &Project, args: &CampaignArgs) -> Result<u8> {
     if !evaluator.has_table("login_campaigns") {
         bail!("no campaign was ever looked for\nhint: `fishweir run` does that");
     }
+    if evaluator.sealed_span("logins").is_none() {
+        bail!(
+            "no sign-in is sealed, so whether there were campaigns is unknown\nhint: `fishweir ingest` the stream `logins`, then `fishweir run`"
+        );
+    }
     if let Some(id) = &args.id {
         return one(&evaluator, id, args.format).await;
     }

@@ -46,6 +46,9 @@ pub(crate) async fn run(project: &Project, args: &TakeoverArgs) -> Result<u8> {
     if !evaluator.has_table("account_takeovers") {
         bail!("no takeover was ever looked for\nhint: `fishweir run` does that");
     }
+    if evaluator.sealed_span("logins").is_none() {
+        eprintln!("no sign-in is sealed: only what requests show of takeovers is known");
+    }
     if let Some(id) = &args.id {
         return one(&evaluator, id, args.format).await;
     }
