@@ -10,7 +10,14 @@ use anyhow::{Context as _, Result, bail};
 const IMPORTS: &[(&str, &[&str])] = &[
     (
         "fishweir",
-        &["report", "labels", "metrics", "pipeline", "ingest", "lake", "engine", "detect", "events", "sim"],
+        &[
+            "server", "report", "labels", "metrics", "pipeline", "ingest", "lake", "engine", "detect",
+            "events", "sim",
+        ],
+    ),
+    (
+        "fishweir-server",
+        &["report", "metrics", "labels", "pipeline", "detect", "ingest", "lake", "engine", "events"],
     ),
     ("fishweir-report", &["metrics"]),
     ("fishweir-metrics", &["pipeline", "engine", "lake", "detect"]),

@@ -221,12 +221,16 @@ impl SurgeDetector {
     /// Returns the standard score and the expectation of a count over the last sixty seconds, as if the
     /// minute that has begun ended now; nothing is remembered. `None` below `excess_min`.
     pub fn peek(&mut self, series: usize, count: f64) -> Option<Point> {
+        if count < self.config.excess_min { None } else { self.usual(series, count) }
+    }
+
+    /// Returns a count beside what is usual for the minute that has begun; nothing is remembered. `None`
+    /// for a series that was never seen.
+    pub fn usual(&mut self, series: usize, count: f64) -> Option<Point> {
         let t = self.minute;
         let config = &self.config;
         let s = self.series.get_mut(series)?;
-        if count < config.excess_min || s.seen_from.is_none() {
-            return None;
-        }
+        s.seen_from?;
         // The minute must exist while its forecast is made.
         s.push(f64::NAN);
         let f = s.forecast(t, config);

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, AsArray, BooleanArray, StringViewArray};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use fishweir_lake::{LakeError, Table};
 
@@ -30,11 +30,16 @@ pub(crate) async fn drop_known(
         if file.time.is_some_and(|t| t.max_us < low || t.min_us > high) {
             continue;
         }
-        for batch in raw.read_file(&file).await? {
+        for batch in raw.read_columns(&file, &["source", "event_id"]).await? {
             let (Some(id), Some(src)) = (batch.column_by_name("event_id"), batch.column_by_name("source"))
             else {
                 continue;
             };
+            let text = |a: &ArrayRef| {
+                cast(a, &DataType::Utf8)
+                    .map_err(|e| LakeError::Rows { table: raw.name().to_owned(), cause: e.to_string() })
+            };
+            let (id, src) = (text(id)?, text(src)?);
             let (id, src) = (id.as_string::<i32>(), src.as_string::<i32>());
             for row in 0..id.len() {
                 if src.value(row) == source

@@ -8,6 +8,7 @@ mod access_log;
 mod chunks;
 mod decode;
 mod dedup;
+mod delivery;
 mod input;
 mod ledger;
 mod mapping;
@@ -17,6 +18,7 @@ mod source;
 mod tables;
 
 pub use chunks::{Chunk, ChunkReader, Oversize};
+pub use delivery::{Delivered, Delivery, Door, Group, Refused, Taken};
 pub use input::InputError;
 pub use mapping::MappingError;
 pub use run::{FileReport, FileStatus, Ingest, IngestConfig, IngestError, Lines, Parsed, Progress, Summary};

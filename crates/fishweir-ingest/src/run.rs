@@ -29,7 +29,8 @@ use crate::ledger::{HEAD_BYTES, IdentifyError, Identity, Ledger, app};
 use crate::mapping::{MappingError, referenced_fields};
 use crate::source::{Format, Source, SourceStream};
 use crate::tables::{file_table, raw_table, reject_table};
-use parser::{Parser, generalise};
+pub(crate) use parser::Parser;
+use parser::generalise;
 
 /// Limits and rules of a run.
 #[derive(Clone, Debug)]
@@ -135,7 +136,8 @@ pub struct Ingest {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// What every parser of an ingest shares.
+pub(crate) struct Shared {
     config: IngestConfig,
     source: Arc<Source>,
     pseudonyms: Pseudonyms,
@@ -160,13 +162,19 @@ struct Open {
 
 /// Rows ready to be committed.
 #[derive(Default)]
-struct Piece {
-    batches: Vec<RecordBatch>,
-    rejects: Vec<BadLine>,
-    rows: u64,
-    own_ids: bool,
+pub(crate) struct Piece {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) rejects: Vec<BadLine>,
+    pub(crate) rows: u64,
+    pub(crate) own_ids: bool,
     end: u64,
     prefix_hash: String,
+}
+
+impl Shared {
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
 }
 
 #[derive(Debug, Error)]
@@ -200,6 +208,10 @@ impl Ingest {
         let agents = AgentClasses::default();
         let shared = Arc::new(Shared { config, source, pseudonyms, routes, agents, networks, now_us });
         Self { lake, shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Reads every input that the patterns name and returns what became of each.

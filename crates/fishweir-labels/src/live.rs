@@ -4,6 +4,10 @@
 //! Between two minutes the last sixty seconds are held against the forecast of the minute that has
 //! begun; whatever opens that way must be confirmed by the minutes themselves, or it is withdrawn.
 
+mod rates;
+
+pub use rates::{LiveMinute, LiveRate};
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use fishweir_detect::{BurstScan, DetectorConfig, ScanConfig, SurgeDetector};
@@ -177,6 +181,7 @@ pub struct LiveWatch {
     newest: Vec<Vec<Count>>,
     minute: Minute,
     past: VecDeque<Minute>,
+    rates: VecDeque<(i64, Vec<LiveMinute>)>,
     /// A burst of strangers and a surge of volume, each for itself where they are not the same thing.
     open: [Option<Open>; 2],
     /// Rows that came too late for their second; they count in the present one.
@@ -219,6 +224,7 @@ impl LiveWatch {
             newest: Vec::new(),
             minute: Minute::default(),
             past: VecDeque::new(),
+            rates: VecDeque::new(),
             open: [None, None],
             late_rows: 0,
         };
@@ -470,6 +476,7 @@ impl LiveWatch {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
         }
         debug_assert!(self.ticked_us() <= end_us - MINUTE_US, "a minute is counted once");
+        self.rate(end_us - MINUTE_US, &row);
         self.tick(&row, &odd);
         self.past.push_back(minute);
         if self.past.len() > PAST_MIN {

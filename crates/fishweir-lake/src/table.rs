@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
@@ -542,17 +543,30 @@ impl Table {
     /// # Errors
     /// A file that cannot be read.
     pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let read = self.read(file, None).await?;
+        read.iter().map(|batch| fit(&self.name, batch, &self.schema)).collect()
+    }
+
+    /// Returns the named columns of a file in pieces, as stored and in the table's order.
+    ///
+    /// # Errors
+    /// As [`Self::read_file`].
+    pub async fn read_columns(&self, file: &DataFile, names: &[&str]) -> Result<Vec<RecordBatch>, LakeError> {
+        self.read(file, Some(names)).await
+    }
+
+    async fn read(&self, file: &DataFile, names: Option<&[&str]>) -> Result<Vec<RecordBatch>, LakeError> {
         let got = self.store().get(&Path::from(file.path.as_str())).await;
         let bytes = got.map_err(LakeError::store(&self.name, &file.path))?.bytes().await;
         let bytes = bytes.map_err(LakeError::store(&self.name, &file.path))?;
         let bad = LakeError::parquet(&self.name, &file.path);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(&bad)?;
-        let reader = reader.with_batch_size(READ_ROWS).build().map_err(&bad)?;
-        let mut out = Vec::new();
-        for batch in reader {
-            out.push(fit(&self.name, &batch.map_err(LakeError::rows(&self.name))?, &self.schema)?);
-        }
-        Ok(out)
+        let mask = match names {
+            Some(names) => ProjectionMask::columns(reader.parquet_schema(), names.iter().copied()),
+            None => ProjectionMask::all(),
+        };
+        let reader = reader.with_projection(mask).with_batch_size(READ_ROWS).build().map_err(&bad)?;
+        reader.map(|batch| batch.map_err(LakeError::rows(&self.name))).collect()
     }
 
     async fn rewrite_outside(

@@ -22,4 +22,5 @@ pub use fishweir_events::{
     utc_microseconds,
 };
 pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention, fingerprint};
+pub use retention::{Plan as RetentionPlan, Verdict as RetentionVerdict};
 pub use run::{FindingRow, RunEvent, RunOptions, RunProgress, RunSummary, Runner, finding_table};

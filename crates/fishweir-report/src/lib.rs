@@ -9,12 +9,14 @@ mod followed;
 mod html;
 mod incident;
 mod markdown;
+mod stories;
 mod words;
 
 pub use build::{Card, IncidentLine, Report, ReportRequest, build};
 pub use html::html;
 pub use incident::incident_html;
 pub use markdown::markdown;
+pub use stories::{campaign_story, incident_story, takeover_story};
 
 #[cfg(test)]
 mod tests;

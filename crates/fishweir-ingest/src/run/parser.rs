@@ -14,7 +14,7 @@ use crate::mapping::{Mapping, MappingError, referenced_fields};
 use crate::source::Format;
 
 /// Turns chunks of one file into pieces.
-pub(super) struct Parser {
+pub(crate) struct Parser {
     shared: Arc<Shared>,
     stream: Stream,
     decoder: Option<Decoder>,
@@ -25,7 +25,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: &Arc<Shared>,
         stream: Stream,
         decoder: Decoder,
@@ -82,15 +82,24 @@ impl Parser {
     }
 
     fn part(&self, chunk: &Chunk) -> Piece {
+        self.part_of(chunk, &self.file_id)
+    }
+
+    /// Returns the rows of a chunk that belongs to another input than the parser was made for.
+    pub(crate) fn part_of(&self, chunk: &Chunk, file_id: &str) -> Piece {
         let Some(decoder) = &self.decoder else { return Piece::default() };
         let decoded = decoder.decode(chunk);
         let end = decoded.unfinished.unwrap_or_else(|| chunk.end());
-        let mut piece = self.rows(decoded);
+        let mut piece = self.rows_of(decoded, file_id);
         piece.end = end;
         piece
     }
 
     pub(super) fn rows(&self, decoded: Decoded) -> Piece {
+        self.rows_of(decoded, &self.file_id)
+    }
+
+    fn rows_of(&self, decoded: Decoded, file_id: &str) -> Piece {
         let s = &self.shared;
         let n = decoded.offsets.len();
         let mut piece = Piece { rejects: decoded.bad, rows: decoded.rows, ..Piece::default() };
@@ -113,7 +122,7 @@ impl Parser {
         };
         let id = |row: usize, out: &mut String| {
             use std::fmt::Write as _;
-            let _ = write!(out, "{}-{:010x}", self.file_id, place(row).0);
+            let _ = write!(out, "{file_id}-{:010x}", place(row).0);
         };
         let refuse = |row: usize, reason: String| {
             let (offset, line) = place(row);

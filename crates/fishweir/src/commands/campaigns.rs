@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use fishweir_metrics::Evaluator;
+use fishweir_report::campaign_story;
 use serde_json::{Map, Value};
 
 use crate::cli::{CampaignArgs, Format};
@@ -57,40 +58,9 @@ fn whole(r: &Map<String, Value>, key: &str) -> String {
 }
 
 async fn one(evaluator: &Evaluator, id: &str, format: Format) -> Result<u8> {
-    let key = id.replace('\'', "''");
-    let sql = format!("SELECT * FROM login_campaigns WHERE campaign_id = '{key}'");
-    let Some(mut campaign) = evaluator.rows(&sql).await?.pop() else {
+    let Some(campaign) = campaign_story(evaluator, id).await? else {
         bail!("no campaign is called `{id}`\nhint: `fishweir campaigns` lists them");
     };
-    for name in ["tools", "changes", "reasons"] {
-        let parsed = serde_json::from_str(&text(&campaign, name)).unwrap_or(Value::Null);
-        campaign.insert(name.to_owned(), parsed);
-    }
-    let attempts = "FROM login_campaign_attempts WHERE campaign_id";
-    let parts = [
-        (
-            "days",
-            format!(
-                "SELECT date_trunc('day', hour) AS day, sum(attempts) AS attempts, sum(successes) AS successes, count(DISTINCT device) AS machines, count(DISTINCT asn) AS networks {attempts} = '{key}' GROUP BY 1 ORDER BY 1"
-            ),
-        ),
-        (
-            "top_countries",
-            format!(
-                "SELECT country, sum(attempts) AS attempts {attempts} = '{key}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
-            ),
-        ),
-        (
-            "takeovers",
-            format!(
-                "SELECT takeover_id, p_takeover, start FROM account_takeovers WHERE campaign_id = '{key}' AND p_takeover >= 0.5 ORDER BY start"
-            ),
-        ),
-    ];
-    for (name, sql) in parts {
-        let rows = evaluator.rows(&sql).await?;
-        campaign.insert(name.to_owned(), rows.into_iter().map(Value::Object).collect());
-    }
     if format == Format::Json {
         print_json(&campaign)?;
         return Ok(0);

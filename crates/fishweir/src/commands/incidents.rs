@@ -1,8 +1,8 @@
 //! `fishweir incidents`
 
 use anyhow::{Result, bail};
-use fishweir_metrics::{Costs, Evaluator, cost_total, incident_cost, parse_time, time_literal};
-use fishweir_report::incident_html;
+use fishweir_metrics::{Costs, Evaluator, parse_time, time_literal};
+use fishweir_report::{incident_html, incident_story};
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, IncidentArgs};
@@ -59,60 +59,15 @@ pub(crate) async fn run(project: &Project, args: &IncidentArgs) -> Result<u8> {
 }
 
 async fn one(evaluator: &Evaluator, id: &str, args: &IncidentArgs, costs: &Costs) -> Result<u8> {
-    let key = id.replace('\'', "''");
-    let mut rows =
-        evaluator.rows(&format!("SELECT * FROM dos_incidents WHERE incident_id = '{key}'")).await?;
-    let Some(mut incident) = rows.pop() else {
+    let Some(incident) = incident_story(evaluator, id, costs).await? else {
         bail!("no incident is called `{id}`\nhint: `fishweir incidents --all` lists them");
     };
-    let of = |table: &str, columns: &str, order: &str| {
-        format!("SELECT {columns} FROM {table} WHERE incident_id = '{key}' ORDER BY {order}")
-    };
-    let parts = [
-        (
-            "drivers",
-            of("dos_incident_drivers", "rank, rule, excess_requests, coverage, purity, normal_share", "rank"),
-        ),
-        ("patterns", of("dos_incident_patterns", "pattern, strength, detail", "strength DESC")),
-        (
-            "rules",
-            of(
-                "dos_incident_rules",
-                "defence, rule, rule_version, action, mode, hits, hits_strange, stopped, stopped_good, good_accounts",
-                "hits DESC",
-            ),
-        ),
-        ("minutes", of("dos_incident_minutes", "*", "minute")),
-        ("similar", similar(&incident, &key)),
-    ];
-    for (name, sql) in parts {
-        let rows = evaluator.rows(&sql).await?;
-        incident.insert(name.to_owned(), rows.into_iter().map(Value::Object).collect());
-    }
-    let parts = incident_cost(&incident, costs);
-    let (usd, floor) = cost_total(&parts);
-    incident.insert("costs".to_owned(), serde_json::to_value(&parts)?);
-    incident.insert("cost_usd".to_owned(), if floor { Value::Null } else { usd.into() });
-    incident.insert("cost_usd_at_least".to_owned(), usd.into());
-    incident.insert("next".to_owned(), next_step(&incident).into());
     match args.format {
         _ if args.html => say(&incident_html(&incident))?,
         Format::Json => print_json(&incident)?,
         Format::Text | Format::Csv => say(&page(&incident).join("\n"))?,
     }
     Ok(0)
-}
-
-// Earlier incidents of the same kind on the same first route, nearest in size.
-fn similar(incident: &Map<String, Value>, key: &str) -> String {
-    let quoted = |k: &str| text(incident, k).replace('\'', "''");
-    let first = quoted("routes").split(' ').next().unwrap_or_default().to_owned();
-    let size = number(incident, "excess_requests").unwrap_or(0.0);
-    format!(
-        "SELECT incident_id, excess_requests, duration_s, stopped_share FROM dos_incidents WHERE incident_id <> '{key}' AND kind = '{}' AND routes LIKE '%{first}%' AND CAST(start AS VARCHAR) < '{}' ORDER BY abs(excess_requests - {size:.3}), incident_id LIMIT 3",
-        quoted("kind"),
-        quoted("start"),
-    )
 }
 
 /// Returns the lines of one incident: what, when, where, how big, who, how, what was done, what next.
@@ -262,26 +217,6 @@ fn minute(m: &Map<String, Value>) -> String {
         n("missed_requests"),
         n("errors")
     )
-}
-
-// What an engineer would do with this, from what is known.
-fn next_step(i: &Map<String, Value>) -> String {
-    if text(i, "kind") != "attack" {
-        return "none: no attack by what is known; read the evidence if you doubt it".to_owned();
-    }
-    let drivers = list(i, "drivers");
-    let best = drivers.iter().find(|d| {
-        number(d, "coverage").is_some_and(|c| c >= 0.5)
-            && number(d, "normal_share").is_some_and(|s| s <= 0.05)
-    });
-    match (number(i, "stopped_share"), best) {
-        (Some(s), _) if s >= 0.9 => "none: the defences held; see whether a rule hit members".to_owned(),
-        (_, Some(d)) => format!(
-            "try a rule on {} in shadow: it would meet {:.0} % of this and {:.1} % of normal traffic",
-            text(d, "rule"), number(d, "coverage").unwrap_or(0.0) * 100.0, number(d, "normal_share").unwrap_or(0.0) * 100.0
-        ),
-        _ => "no single mark tells this from members: challenge clients that were never seen before on these routes".to_owned(),
-    }
 }
 
 fn list<'a>(row: &'a Map<String, Value>, key: &str) -> Vec<&'a Map<String, Value>> {

@@ -1,27 +1,20 @@
 //! `fishweir live`
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
-use fishweir_engine::hash64;
-use fishweir_events::{DAY_US, Interval, Stream, utc_microseconds};
+use fishweir_events::{DAY_US, Interval, Stream};
 use fishweir_ingest::{Ingest, Lines};
-use fishweir_labels::{LiveEvent, LiveHit, LiveWatch, known_clients, live_history, sealed_surge};
-use fishweir_lake::TableSpec;
+use fishweir_labels::{
+    LIVE_INCIDENTS, LiveEvent, LiveRows, LiveWatch, known_clients, live_history, live_incident_row,
+    live_incident_table, sealed_surge,
+};
 use serde_json::json;
 
 use crate::cli::{Format, LiveArgs};
 use crate::output::{PARTIAL, print_json, say};
 use crate::project::Project;
 
-const TABLE: &str = "live_incidents";
 const READ_BYTES: usize = 1 << 18;
 const REJECTS_SHOWN: u64 = 5;
 
@@ -118,11 +111,8 @@ impl Feed<'_> {
         }
         for batch in &parsed.batches {
             self.rows += batch.num_rows() as u64;
-            let rows = Rows::of(batch)?;
-            // Rows of one read arrived together; only their order in time matters.
-            let mut order: Vec<usize> = (0..batch.num_rows()).collect();
-            order.sort_by_key(|r| rows.time.value(*r));
-            for r in order {
+            let rows = LiveRows::of(batch).context("a column is missing")?;
+            for r in rows.order() {
                 let hit = rows.hit(r);
                 let events = self.watch(hit.time_us).await?.push(&hit);
                 self.tell(&events).await?;
@@ -187,7 +177,7 @@ impl Feed<'_> {
             if self.store && e.event != "update" {
                 // What cannot be kept is said all the same.
                 if let Err(cause) = store(self.project, e).await {
-                    eprintln!("not kept in table `{TABLE}`: {cause:#}");
+                    eprintln!("not kept in table `{LIVE_INCIDENTS}`: {cause:#}");
                 }
             }
         }
@@ -205,60 +195,6 @@ impl Feed<'_> {
             );
         }
         Ok(if self.rejected > 0 { PARTIAL } else { 0 })
-    }
-}
-
-/// Columns of a canonical batch that the live path looks at.
-struct Rows<'a> {
-    time: &'a arrow::array::TimestampMicrosecondArray,
-    status: &'a arrow::array::Int32Array,
-    asn: &'a arrow::array::Int64Array,
-    text: BTreeMap<&'static str, ArrayRef>,
-}
-
-const TEXTS: [&str; 9] =
-    ["ja4", "route", "device", "ip", "session", "account", "action", "mode", "challenge_result"];
-
-impl<'a> Rows<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self> {
-        let column = |n: &str| batch.column_by_name(n).with_context(|| format!("no column `{n}`"));
-        let mut text = BTreeMap::new();
-        for name in TEXTS {
-            text.insert(name, cast(column(name)?, &DataType::Utf8)?);
-        }
-        Ok(Self {
-            time: column("time")?.as_primitive::<TimestampMicrosecondType>(),
-            status: column("status")?.as_primitive::<Int32Type>(),
-            asn: column("asn")?.as_primitive::<Int64Type>(),
-            text,
-        })
-    }
-
-    fn text(&self, name: &str, row: usize) -> Option<&str> {
-        let column = self.text.get(name)?.as_string::<i32>();
-        column.is_valid(row).then(|| column.value(row))
-    }
-
-    fn hit(&self, r: usize) -> LiveHit<'_> {
-        let client = self.text("device", r).or_else(|| self.text("ip", r)).unwrap_or_default();
-        let route = self.text("route", r).unwrap_or_default();
-        let status = self.status.value(r);
-        let action = self.text("action", r).unwrap_or_default();
-        let challenged =
-            matches!(action, "challenge" | "step_up") && self.text("challenge_result", r) != Some("passed");
-        LiveHit {
-            time_us: self.time.value(r),
-            route,
-            client: hash64(client),
-            network: if self.asn.is_valid(r) { self.asn.value(r) } else { -1 },
-            ja4: self.text("ja4", r).map(hash64),
-            session: self.text("session", r).map(hash64),
-            with_account: self.text("account", r).is_some(),
-            licensed: status < 400 && (route.contains("licence") || route.contains("license")),
-            failed: status >= 500,
-            stopped: self.text("mode", r).is_none_or(|m| m == "enforce")
-                && (matches!(action, "block" | "limit") || challenged),
-        }
     }
 }
 
@@ -281,63 +217,20 @@ fn line(e: &LiveEvent) -> String {
     )
 }
 
-fn table() -> TableSpec {
-    let (text, time, float) = (DataType::Utf8, utc_microseconds(), DataType::Float64);
-    let fields = [
-        ("time", time.clone()),
-        ("event", text.clone()),
-        ("incident_id", text.clone()),
-        ("start", time.clone()),
-        ("end", time),
-        ("kind", text.clone()),
-        ("p_attack", float.clone()),
-        ("excess_requests", float),
-        ("routes", text.clone()),
-        ("found_by", text),
-        ("is_open", DataType::Boolean),
-    ];
-    TableSpec {
-        name: TABLE.to_owned(),
-        schema: Arc::new(Schema::new(
-            fields.into_iter().map(|(n, k)| Field::new(n, k, true)).collect::<Vec<_>>(),
-        )),
-        time_column: Some("time".to_owned()),
-    }
-}
-
 // What was said live is kept, so that the sealed path can be held against it.
 async fn store(project: &Project, e: &LiveEvent) -> Result<()> {
-    let spec = table();
-    let text = |t: &str| -> ArrayRef { Arc::new(StringArray::from(vec![t.to_owned()])) };
-    let time =
-        |us: i64| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(vec![us]).with_timezone("UTC")) };
-    let float = |v: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![v])) };
-    let columns = vec![
-        time(e.time_us),
-        text(e.event),
-        text(&e.incident_id),
-        time(e.start_us),
-        time(e.end_us),
-        text(e.kind),
-        float(e.p_attack),
-        float(Some(e.excess_requests)),
-        text(&e.routes.join(" ")),
-        text(&e.found_by),
-        Arc::new(BooleanArray::from(vec![e.event == "open"])),
-    ];
-    let batch = RecordBatch::try_new(Arc::clone(&spec.schema), columns)?;
-    project.lake()?.table(&spec).await?.append(&[batch], &[]).await?;
+    project.lake()?.table(&live_incident_table()).await?.append(&[live_incident_row(e)?], &[]).await?;
     Ok(())
 }
 
 // What the sealed minutes made of everything that was opened live.
 async fn review(project: &Project, format: Format) -> Result<u8> {
     let evaluator = crate::commands::report::evaluator(project).await?;
-    if !evaluator.has_table(TABLE) {
+    if !evaluator.has_table(LIVE_INCIDENTS) {
         bail!("nothing was ever opened live\nhint: `fishweir live` reads a stream");
     }
     let sql = format!(
-        "SELECT incident_id, min(CAST(time AS BIGINT)) AS said, min(CAST(start AS BIGINT)) AS s, max(CAST(\"end\" AS BIGINT)) AS e, last_value(kind ORDER BY time, is_open DESC) AS kind, last_value(routes ORDER BY time, is_open DESC) AS routes, last_value(event ORDER BY time, is_open DESC) AS event, max(excess_requests) AS excess FROM {TABLE} GROUP BY 1 ORDER BY 2, 1"
+        "SELECT incident_id, min(CAST(time AS BIGINT)) AS said, min(CAST(start AS BIGINT)) AS s, max(CAST(\"end\" AS BIGINT)) AS e, last_value(kind ORDER BY time, is_open DESC) AS kind, last_value(routes ORDER BY time, is_open DESC) AS routes, last_value(event ORDER BY time, is_open DESC) AS event, max(excess_requests) AS excess FROM {LIVE_INCIDENTS} GROUP BY 1 ORDER BY 2, 1"
     );
     let sealed_to = evaluator.sealed_span("requests").map_or(0, |s| s.to_us);
     let catalog = project.catalog()?;

@@ -180,7 +180,7 @@ async fn of_rules(project: &Project, evaluator: &Evaluator, truth: &Path, span: 
     let mut weeks = Vec::new();
     for ((rule, version, shadow, week), (hits, right)) in true_weeks(project, &folder, span).await? {
         let mine = rows.get(&(rule.clone(), version, shadow, week));
-        let estimate = mine.and_then(|all| rule_command::judged(&all.iter().collect::<Vec<_>>()).1.ok());
+        let estimate = mine.and_then(|all| fishweir_labels::judged(&all.iter().collect::<Vec<_>>()).1.ok());
         weeks.push(RuleWeek { rule, hits, right, estimate });
     }
     Ok(rules::score(&weeks))

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use fishweir_metrics::{Evaluator, parse_time, time_literal};
+use fishweir_report::takeover_story;
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, TakeoverArgs};
@@ -84,94 +85,15 @@ pub(crate) async fn run(project: &Project, args: &TakeoverArgs) -> Result<u8> {
 }
 
 async fn one(evaluator: &Evaluator, id: &str, format: Format) -> Result<u8> {
-    let key = id.replace('\'', "''");
-    let sql = format!(
-        "SELECT * FROM account_takeovers WHERE takeover_id = '{key}' OR account = '{key}' ORDER BY p_takeover DESC LIMIT 1"
-    );
-    let Some(mut takeover) = evaluator.rows(&sql).await?.pop() else {
+    let Some(takeover) = takeover_story(evaluator, id).await? else {
         bail!("no takeover is called `{id}`\nhint: `fishweir takeovers --all` lists them");
     };
-    let id = text(&takeover, "takeover_id").replace('\'', "''");
-    let drivers = format!(
-        "SELECT driver, share, vendor, cure FROM takeover_drivers WHERE takeover_id = '{id}' AND share >= 0.01 ORDER BY share DESC"
-    );
-    for (name, sql) in [("drivers", drivers), ("timeline", timeline(evaluator, &takeover))] {
-        let rows = evaluator.rows(&sql).await?;
-        takeover.insert(name.to_owned(), rows.into_iter().map(Value::Object).collect());
-    }
-    takeover.insert("defences".to_owned(), defences(evaluator, &takeover).await?);
     if format == Format::Json {
         print_json(&takeover)?;
         return Ok(0);
     }
     page(&takeover).iter().try_for_each(|l| say(l))?;
     Ok(0)
-}
-
-fn around(t: &Row, column: &str) -> String {
-    let at =
-        |key: &str| format!("CAST('{}' AS TIMESTAMP)", text(t, key).trim_end_matches('Z').replace('\'', ""));
-    format!(
-        "{column} >= {} - INTERVAL '3 days' AND {column} < {} + INTERVAL '31 days'",
-        at("start"),
-        at("end")
-    )
-}
-
-// What happened to the account from three days before to a month after, in order.
-fn timeline(evaluator: &Evaluator, t: &Row) -> String {
-    let account = text(t, "account").replace('\'', "''");
-    let mine = format!("hash64('{account}')");
-    let part = |table: &str, time: &str, what: &str, more: &str| {
-        evaluator.has_table(table).then(|| {
-            format!(
-                "SELECT {time} AS time, {what} AS what FROM {table} WHERE account = {mine} AND {} {more}",
-                around(t, time)
-            )
-        })
-    };
-    let parts = [
-        part(
-            "account_logins",
-            "first_at",
-            "concat(CASE WHEN successes > 0 THEN 'signed in' WHEN challenges_failed > 0 THEN 'failed a challenge' WHEN denied > 0 THEN 'was refused' ELSE 'failed to sign in' END, ' from ', country, ' AS', CAST(asn AS VARCHAR), CASE WHEN breached > 0 THEN ', password stands in a leak' ELSE '' END, CASE WHEN with_mfa > 0 THEN ', second factor' ELSE '' END)",
-            "",
-        ),
-        part(
-            "account_change_hours",
-            "first_at",
-            "concat('changed ', change, ' (', actor, ') from ', country)",
-            "",
-        ),
-        part(
-            "contact_hours",
-            "first_at",
-            "concat('told customer service: ', topic, CASE WHEN flag <> '' THEN concat(', judged ', flag) ELSE '' END)",
-            "",
-        ),
-        part(
-            "account_episodes",
-            "first_at",
-            "concat('used from ', CASE WHEN new_device THEN 'a new device' ELSE 'a known device' END, ' in ', country, ' AS', CAST(asn AS VARCHAR), CASE WHEN new_country THEN ' (new country)' WHEN new_network THEN ' (new network)' ELSE '' END, ': ', CAST(requests AS VARCHAR), ' requests, ', CAST(licences AS VARCHAR), ' licences')",
-            "",
-        ),
-    ];
-    let all: Vec<String> = parts.into_iter().flatten().collect();
-    format!("SELECT time, what FROM ({}) ORDER BY time, what LIMIT 60", all.join(" UNION ALL "))
-}
-
-// What rules did to attempts on the account; only the raw rows know, and they live for days.
-async fn defences(evaluator: &Evaluator, t: &Row) -> Result<Value> {
-    if !evaluator.has_table("logins") {
-        return Ok(Value::Null);
-    }
-    let account = text(t, "account").replace('\'', "''");
-    let sql = format!(
-        "SELECT coalesce(defence, '') AS defence, coalesce(rule, 'no rule') AS rule, coalesce(action, '') AS action, outcome, count(*) AS attempts FROM logins WHERE account = '{account}' AND {} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4",
-        around(t, "time")
-    );
-    let rows = evaluator.rows(&sql).await?;
-    Ok(rows.into_iter().map(Value::Object).collect())
 }
 
 pub(crate) fn list<'a>(r: &'a Row, key: &str) -> Vec<&'a Row> {

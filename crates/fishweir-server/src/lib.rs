@@ -1,0 +1,1 @@
+//! HTTP, dashboard, live loop, alerts and SQL of a project.
