@@ -1,4 +1,4 @@
-//! Embeds the shipped models, metrics and labelling functions, so that the binary needs no files beside it.
+//! Embeds the shipped models, metrics, labelling functions and alert rules, so that the binary needs no files beside it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,9 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("../..");
     let mut out = String::new();
-    for (name, folder) in [("MODELS", "models"), ("METRICS", "metrics"), ("LABELS", "labels")] {
+    for (name, folder) in
+        [("MODELS", "models"), ("METRICS", "metrics"), ("LABELS", "labels"), ("ALERTS", "alerts")]
+    {
         println!("cargo:rerun-if-changed={}", root.join(folder).display());
         let mut files = Vec::new();
         walk(&root.join(folder), &mut files)?;

@@ -45,6 +45,12 @@ pub struct Impact {
     /// What the series would have been, from the structural model, over the whole time.
     #[serde(skip)]
     pub expected: Vec<f64>,
+    /// Change after the event, as the difference of mean logarithms, and its like at quiet times before.
+    #[serde(skip)]
+    pub change_log: f64,
+    /// See `change_log`; absolute values.
+    #[serde(skip)]
+    pub placebo_changes_log: Vec<f64>,
 }
 
 impl Impact {
@@ -136,15 +142,18 @@ pub fn impact(
     let base = control.map_or_else(|| vec![0.0; y.len()], |c| logs(c).0);
     let shift = logs(series).1;
     let expected = expected_log.iter().zip(&base).map(|(e, b)| (e + b).exp() - shift).collect();
+    let quiet = quiet_changes(&y[..event], y.len() - event);
     Ok(Impact {
         regression,
         structural,
-        placebo_time_p: rank(size, &quiet_changes(&y[..event], y.len() - event)),
+        placebo_time_p: rank(size, &quiet),
         placebo_series_p: rank(size, &placebo_series),
         minimum_detectable: (SEEN_Z * se).exp_m1(),
         n_before,
         n_after,
         expected,
+        change_log: size,
+        placebo_changes_log: quiet.into_iter().filter(|q| q.is_finite()).collect(),
     })
 }
 

@@ -175,7 +175,11 @@ fn order(evaluator: &Evaluator, audience: Audience) -> Vec<String> {
     names
 }
 
-async fn card(evaluator: &Evaluator, name: &str, request: &ReportRequest) -> Result<Card, PipelineError> {
+/// Returns one metric of a report: its value, the two compared with, and the trend within the period.
+///
+/// # Errors
+/// An unknown metric, or a query that fails.
+pub async fn card(evaluator: &Evaluator, name: &str, request: &ReportRequest) -> Result<Card, PipelineError> {
     let Some(metric) = evaluator.metrics().get(name) else {
         return Err(PipelineError::Query {
             what: name.to_owned(),
@@ -209,7 +213,9 @@ async fn card(evaluator: &Evaluator, name: &str, request: &ReportRequest) -> Res
     })
 }
 
-fn trend_grain(period: Interval) -> Grain {
+/// Returns the grain at which a period makes a readable trend.
+#[must_use]
+pub fn trend_grain(period: Interval) -> Grain {
     let days = (period.to_us - period.from_us) / DAY_US;
     match days {
         ..=3 => Grain::Hour,
@@ -231,7 +237,9 @@ fn sentence(title: &str, v: &MetricValue, unit: &str) -> String {
     }
 }
 
-fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
+/// Returns the gist of some cards, in sentences.
+#[must_use]
+pub fn summary(cards: &[Card], request: &ReportRequest) -> Vec<String> {
     let find = |name: &str| cards.iter().find(|c| c.metric == name);
     let mut out = Vec::new();
     if let Some(c) = find("dos_incidents_count") {

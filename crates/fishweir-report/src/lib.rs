@@ -9,14 +9,18 @@ mod followed;
 mod html;
 mod incident;
 mod markdown;
+mod plot;
 mod stories;
 mod words;
 
-pub use build::{Card, IncidentLine, Report, ReportRequest, build};
+pub use build::{Card, IncidentLine, Report, ReportRequest, build, card, summary, trend_grain};
 pub use html::html;
 pub use incident::incident_html;
 pub use markdown::markdown;
+pub use plot::{Line, Mark, Plot};
 pub use stories::{campaign_story, incident_story, takeover_story};
+
+pub use words::{amount, bare, change, interval, time, verdict};
 
 #[cfg(test)]
 mod tests;

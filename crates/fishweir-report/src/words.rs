@@ -6,7 +6,8 @@ use fishweir_metrics::{Direction, MetricValue};
 const PEOPLE_MIN: f64 = 20.0;
 
 /// Returns a number with its unit as people write it.
-pub(crate) fn amount(value: f64, unit: &str) -> String {
+#[must_use]
+pub fn amount(value: f64, unit: &str) -> String {
     match unit {
         // Groups this small could point at people.
         "members" if value > 0.0 && value < PEOPLE_MIN => format!("fewer than {PEOPLE_MIN} members"),
@@ -22,7 +23,8 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
 }
 
 /// Returns a bare number with its unit's scale but without its word.
-pub(crate) fn bare(value: f64, unit: &str) -> String {
+#[must_use]
+pub fn bare(value: f64, unit: &str) -> String {
     match unit {
         "share" | "US dollars" | "microseconds" | "seconds" | "minutes" => amount(value, unit),
         "members" if value > 0.0 && value < PEOPLE_MIN => format!("below {PEOPLE_MIN}"),
@@ -92,7 +94,8 @@ fn grouped(v: f64) -> String {
 }
 
 /// Returns the interval of a value, empty when it is exact.
-pub(crate) fn interval(v: &MetricValue, unit: &str) -> String {
+#[must_use]
+pub fn interval(v: &MetricValue, unit: &str) -> String {
     match (v.value, v.low, v.high) {
         (Some(x), Some(low), Some(high)) if (high - low).abs() > 1e-9 * x.abs().max(1e-9) => {
             let (low, high) = (bare(low, unit), bare(high, unit));
@@ -103,7 +106,8 @@ pub(crate) fn interval(v: &MetricValue, unit: &str) -> String {
 }
 
 /// Returns how a value changed against an earlier one, as a phrase.
-pub(crate) fn change(now: &MetricValue, then: Option<&MetricValue>, against: &str, unit: &str) -> String {
+#[must_use]
+pub fn change(now: &MetricValue, then: Option<&MetricValue>, against: &str, unit: &str) -> String {
     let Some(then) = then else { return format!("{against}: not compared") };
     match (now.value, then.value) {
         (_, None) => {
@@ -132,7 +136,8 @@ pub(crate) fn change(now: &MetricValue, then: Option<&MetricValue>, against: &st
 }
 
 /// Returns `better`, `worse` or nothing; only when the intervals do not overlap.
-pub(crate) fn verdict(now: &MetricValue, then: Option<&MetricValue>, direction: Direction) -> &'static str {
+#[must_use]
+pub fn verdict(now: &MetricValue, then: Option<&MetricValue>, direction: Direction) -> &'static str {
     let Some(then) = then else { return "" };
     let (Some(a), Some(b)) = (now.value, then.value) else { return "" };
     let apart = match (now.low, now.high, then.low, then.high) {
@@ -150,6 +155,7 @@ pub(crate) fn verdict(now: &MetricValue, then: Option<&MetricValue>, direction: 
 }
 
 /// Returns a time as text, UTC.
-pub(crate) fn time(us: i64, form: &str) -> String {
+#[must_use]
+pub fn time(us: i64, form: &str) -> String {
     chrono::DateTime::from_timestamp_micros(us).map_or_else(|| us.to_string(), |t| t.format(form).to_string())
 }

@@ -61,7 +61,6 @@ pub(crate) struct DoorCounts {
     pub(crate) pushed_back: AtomicU64,
     pub(crate) committed: AtomicU64,
     pub(crate) duplicates: AtomicU64,
-    pub(crate) last_event_us: AtomicI64,
     pub(crate) last_commit_us: AtomicI64,
 }
 
@@ -86,6 +85,7 @@ pub(crate) struct Receiver {
     /// Takes accepted rows of `requests` to the detectors; never waits.
     pub(crate) watch: Option<crate::watch::Feed>,
     left: Mutex<Vec<Segment>>,
+    seen: Mutex<BTreeMap<Stream, i64>>,
     /// Why the last commit failed, while it does.
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
@@ -121,9 +121,34 @@ impl Receiver {
             counts: DoorCounts::default(),
             watch,
             left: Mutex::new(left),
+            seen: Mutex::default(),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
         })
+    }
+
+    /// Returns when each stream last brought something since the start, microseconds.
+    pub(crate) fn last_seen(&self) -> BTreeMap<String, i64> {
+        let seen = self.seen.lock().map(|s| s.clone()).unwrap_or_default();
+        seen.into_iter().map(|(s, us)| (s.name().to_owned(), us)).collect()
+    }
+
+    /// Lets the next commit begin now.
+    pub(crate) fn hurry(&self) {
+        self.full.notify_one();
+    }
+
+    /// Returns when everything acknowledged before is in the lake, or when that takes too long.
+    pub(crate) async fn settled(&self, longest: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < longest {
+            if self.waiting_bytes() == 0 {
+                return true;
+            }
+            self.hurry();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
@@ -210,7 +235,6 @@ impl Receiver {
         self.counts.batches.fetch_add(1, Ordering::Relaxed);
         self.counts.accepted.fetch_add(accepted, Ordering::Relaxed);
         self.counts.rejected.fetch_add(rejected, Ordering::Relaxed);
-        self.counts.last_event_us.store(at_us, Ordering::Relaxed);
         Ok(receipt)
     }
 
@@ -222,6 +246,8 @@ impl Receiver {
             .filter(|p| p.stream == Stream::Requests)
             .flat_map(|p| p.batches.clone())
             .collect();
+        let streams: Vec<Stream> =
+            batch.parts.iter().filter(|p| !p.batches.is_empty()).map(|p| p.stream).collect();
         let settled = Accepted { parts: Vec::new(), ..batch.clone() };
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if let Err(e) = self.spool.keep(batch).await {
@@ -229,6 +255,9 @@ impl Receiver {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()));
         }
         self.keys.settle(&settled);
+        if let Ok(mut last) = self.seen.lock() {
+            last.extend(streams.into_iter().map(|s| (s, settled.at_us)));
+        }
         if let Some(watch) = &self.watch {
             seen.into_iter().for_each(|rows| watch.give(rows));
         }
@@ -307,7 +336,11 @@ impl Receiver {
         let left = self.left.lock().map(|mut l| std::mem::take(&mut *l)).unwrap_or_default();
         for s in left {
             if s.torn_bytes > 0 {
-                eprintln!("`{}` ended in {} bytes that were not acknowledged", s.path.display(), s.torn_bytes);
+                eprintln!(
+                    "`{}` ended in {} bytes that were not acknowledged",
+                    s.path.display(),
+                    s.torn_bytes
+                );
             }
             let full = Full { path: s.path, number: s.number, batches: s.batches };
             self.deliver_one(&mut delivery, &s.writer, full).await;
@@ -349,9 +382,9 @@ impl Receiver {
             pause = (pause * 2).min(Duration::from_secs(30));
         }
         self.tell(None);
-        let _ = self.waiting_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |b| {
-            Some(b.saturating_sub(bytes))
-        });
+        let _ = self
+            .waiting_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |b| Some(b.saturating_sub(bytes)));
     }
 
     async fn commit(&self, delivery: &mut Delivery, writer: &str, full: &Full) -> Result<(), SiteError> {
@@ -478,12 +511,9 @@ fn split(lines: &[u8]) -> (BTreeMap<Stream, Vec<u8>>, Vec<Refused>) {
                     own.extend(std::iter::repeat_n(b'\n', i - at.insert(stream, i + 1).unwrap_or(0)));
                     own.extend_from_slice(line);
                 }
-                Err(reason) => unknown.push(Refused {
-                    line: i as u64 + 1,
-                    offset,
-                    reason,
-                    excerpt: String::new(),
-                }),
+                Err(reason) => {
+                    unknown.push(Refused { line: i as u64 + 1, offset, reason, excerpt: String::new() })
+                }
             }
         }
         offset += line.len() as u64;

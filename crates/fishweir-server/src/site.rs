@@ -95,6 +95,8 @@ pub struct Settings {
     pub watch: bool,
     /// Seconds a statement of the SQL endpoint may take.
     pub sql_timeout_s: u64,
+    /// Destinations of the weekly digest; none sends none.
+    pub digest_to: Vec<String>,
     /// Rows a statement of the SQL endpoint may return.
     pub sql_rows_max: usize,
 }
@@ -116,6 +118,7 @@ impl Settings {
             body_bytes: 32 << 20,
             watch: true,
             sql_timeout_s: 60,
+            digest_to: Vec::new(),
             sql_rows_max: 5_000_000,
         }
     }

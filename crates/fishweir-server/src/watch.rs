@@ -73,12 +73,7 @@ impl Feed {
 pub(crate) fn start(site: Arc<dyn Site>, handle: Handle) -> Result<Feed, SiteError> {
     let (rows, inbox) = mpsc::sync_channel(WAITING_MAX);
     let (said, _) = broadcast::channel(256);
-    let feed = Feed {
-        rows,
-        state: Arc::default(),
-        said: said.clone(),
-        skipped: Arc::default(),
-    };
+    let feed = Feed { rows, state: Arc::default(), said: said.clone(), skipped: Arc::default() };
     let mut watch = Loop {
         site,
         handle,

@@ -26,8 +26,10 @@ const EXIT_CODES: &str =
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Simulate a service, run everything, print the executive report
-    #[command(after_help = "Example:\n  fishweir demo\n  fishweir demo --days 14 --keep ./my-demo")]
+    /// Simulate a service, run everything, print the executive report, serve the dashboard
+    #[command(
+        after_help = "Example:\n  fishweir demo\n  fishweir demo --days 14 --keep ./my-demo --no-serve"
+    )]
     Demo(DemoArgs),
     /// Make a project folder: configuration, key file, places for sources, models and metrics
     #[command(after_help = "Example:\n  fishweir init --project ./weir")]
@@ -97,6 +99,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  fishweir simulate --scenario s3 --live 60 | fishweir live\n  tail -F access.ndjson | fishweir live --format json | jq 'select(.kind == \"attack\")'\n  tail -F /var/log/nginx/access.log | fishweir live --source access-log\n  fishweir live --review\n\nSealed minutes, if there are any, tell what is usual and who is known. Nothing of the stream is stored, only\nwhat was said (table `live_incidents`); --review says what the sealed minutes later made of it."
     )]
     Live(LiveArgs),
+    /// Serve the dashboard, the API, the door for events and SQL
+    #[command(
+        after_help = "Examples:\n  fishweir serve\n  fishweir serve --port 8080 --sql-port 5433\n  curl --data-binary @events.ndjson -H 'Idempotency-Key: batch-1' http://localhost:8080/api/v1/events/requests\n  PGPASSWORD=$(cat keys/server.token) psql -h localhost -p 5433 -U fishweir fishweir\n\nOn loopback the dashboard asks for no token; SQL always does. The token is in the project's keys/server.token.\nEvents are acknowledged when they are on disk; hours are sealed and models run by themselves."
+    )]
+    Serve(ServeArgs),
     /// Ask whether a metric really rose after an event
     #[command(
         after_help = "Examples:\n  fishweir impact dos_attack_requests --event 2026-10-12 --control requests\n  fishweir impact requests --notes intervention --after 14\n  fishweir impact requests --by route --of /login --event 2026-10-12\n\nThe answer says what followed, never what caused it. Decide on event, metric and control before you look."
@@ -163,6 +170,12 @@ pub(crate) struct DemoArgs {
     /// Folder to keep the project in
     #[arg(long, value_name = "DIR", default_value = "fishweir-demo")]
     pub(crate) keep: PathBuf,
+    /// End after the report instead of serving the dashboard
+    #[arg(long)]
+    pub(crate) no_serve: bool,
+    /// Port of the dashboard; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -195,6 +208,34 @@ pub(crate) struct LiveArgs {
     /// Output; json prints one object per line
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; anything but loopback asks for the token
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) host: std::net::IpAddr,
+    /// Port of the dashboard, the API and the door for events; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Port of SQL over the Postgres protocol; 0 takes a free one
+    #[arg(long, default_value_t = 5433)]
+    pub(crate) sql_port: u16,
+    /// No SQL
+    #[arg(long, conflicts_with = "sql_port")]
+    pub(crate) no_sql: bool,
+    /// Leave the live stream unwatched
+    #[arg(long)]
+    pub(crate) no_watch: bool,
+    /// Never run the model graph from here
+    #[arg(long)]
+    pub(crate) no_run: bool,
+    /// Ask for the token on loopback too
+    #[arg(long)]
+    pub(crate) ask_token: bool,
+    /// Print the OpenAPI description of the API and end
+    #[arg(long)]
+    pub(crate) openapi: bool,
 }
 
 #[derive(Debug, clap::Args)]

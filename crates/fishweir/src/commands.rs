@@ -18,6 +18,7 @@ mod rules;
 mod run;
 mod score;
 mod score_accounts;
+mod serve;
 mod simulate;
 mod sources;
 mod sql;
@@ -49,6 +50,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Review(command) => labels::review(&open()?, &command, cli.quiet).await,
         Command::Rules(args) => rules::run(&open()?, &args).await,
         Command::Live(args) => live::run(&open()?, &args, cli.quiet).await,
+        Command::Serve(args) => {
+            serve::run(&cli.project, cli.now.is_some().then_some(now_us), &args, cli.quiet).await
+        }
         Command::Compare(args) => compare::run(&open()?, &args).await,
         Command::Impact(args) => impact::run(&open()?, &args).await,
         Command::Note(command) => note::run(&open()?, &command, cli.quiet).await,

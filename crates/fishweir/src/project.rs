@@ -14,6 +14,7 @@ use fishweir_labels::Function;
 use fishweir_lake::{Lake, storage_options_from};
 use fishweir_metrics::Costs;
 use fishweir_pipeline::{Catalog, Model, NativeModel, Runner};
+use fishweir_server::Destination;
 use serde::Deserialize;
 
 use crate::shipped;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) detector: DetectorConfig,
     pub(crate) scan: ScanConfig,
     pub(crate) costs: Costs,
+    pub(crate) serve: ServeSection,
+    pub(crate) destinations: Vec<Destination>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +106,32 @@ impl Default for RunSection {
     }
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServeSection {
+    pub(crate) run_every_s: u64,
+    pub(crate) commit_every_s: u64,
+    pub(crate) backlog_mb: usize,
+    pub(crate) body_mb: usize,
+    pub(crate) sql_timeout_s: u64,
+    pub(crate) sql_rows_max: usize,
+    pub(crate) digest_to: Vec<String>,
+}
+
+impl Default for ServeSection {
+    fn default() -> Self {
+        Self {
+            run_every_s: 300,
+            commit_every_s: 5,
+            backlog_mb: 512,
+            body_mb: 32,
+            sql_timeout_s: 60,
+            sql_rows_max: 5_000_000,
+            digest_to: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NetworkSection {
@@ -119,6 +148,7 @@ pub(crate) struct Project {
 
 const CONFIG: &str = "fishweir.toml";
 const KEYS: &str = "keys/pseudonyms.toml";
+const TOKEN: &str = "keys/server.token";
 
 const STARTER: &str = include_str!("starter.toml");
 
@@ -148,7 +178,7 @@ impl Project {
         }
         let ignore = root.join(".gitignore");
         if !ignore.exists() {
-            fs::write(&ignore, "/keys\n/lake\n")?;
+            fs::write(&ignore, "/keys\n/lake\n/spool\n")?;
             made.push(ignore);
         }
         Ok(made)
@@ -193,6 +223,36 @@ impl Project {
             spill_dir: None,
         })?;
         Ok(Catalog::new(self.lake()?, engine)?)
+    }
+
+    /// The lake with an engine for questions of readers, who get a quarter of the memory.
+    pub(crate) fn readers(&self) -> Result<Catalog> {
+        let engine = Engine::new(&EngineConfig {
+            memory_bytes: self.config.limits.memory_mb.saturating_mul(1 << 20) / 4,
+            threads: self.threads(),
+            spill_dir: None,
+        })?;
+        Ok(Catalog::new(self.lake()?, engine)?)
+    }
+
+    /// Alert rules: shipped ones, with those of the project in their place or beside them.
+    pub(crate) fn alerts(&self) -> Result<Vec<(String, String)>> {
+        overlay(shipped::ALERTS, &self.root.join("alerts"), "yaml")
+    }
+
+    /// Returns the token of the server, made at the first call.
+    pub(crate) fn token(&self) -> Result<String> {
+        let path = self.root.join(TOKEN);
+        if !path.exists() {
+            let mut random = [0u8; 24];
+            getrandom::fill(&mut random).map_err(|e| anyhow!("no randomness for the token: {e}"))?;
+            let text: String = random.iter().map(|b| format!("{b:02x}")).collect();
+            write_private(&path, &format!("{text}\n"))?;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("`{}`", path.display()))?;
+        let token = text.trim().to_owned();
+        anyhow::ensure!(token.len() >= 16, "`{}` holds no token of 16 or more characters", path.display());
+        Ok(token)
     }
 
     pub(crate) fn pseudonyms(&self) -> Result<Pseudonyms> {

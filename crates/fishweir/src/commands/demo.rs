@@ -7,10 +7,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use fishweir_events::{DAY_US, parse_time};
 use fishweir_report::{html, markdown};
+use fishweir_server::Settings;
 use fishweir_sim::{EventFiles, Scenario, SimulateOptions};
 
 use crate::cli::{DemoArgs, Reader};
-use crate::commands::{ingest, report, retention, run as runs, simulate};
+use crate::commands::{ingest, report, retention, run as runs, serve, simulate};
 use crate::output::say;
 use crate::project::Project;
 
@@ -91,6 +92,14 @@ pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
         "look further: fishweir --project {0} incidents --all; … campaigns; … takeovers",
         root.display()
     );
+    if !args.no_serve {
+        let site = serve::ProjectSite::open(root, Some(now_us))?;
+        // Nobody wants to lose the demo to a port in use.
+        let free = std::net::TcpListener::bind(("127.0.0.1", args.port)).is_ok();
+        let settings = serve::settings(&site, if free { args.port } else { 0 }, None)?;
+        // The world ended: nothing is due any more.
+        serve::serve(site, Settings { run_every_s: 0, ..settings }, quiet).await?;
+    }
     Ok(0)
 }
 

@@ -1,0 +1,157 @@
+// Draws the charts of a page with a cursor and a legend; the picture from the server stays where
+// anything is missing.
+import uPlot from "uplot";
+
+interface Line {
+  name: string;
+  class: string;
+  values: (number | null)[];
+}
+
+interface Data {
+  title: string;
+  unit: string;
+  bars: boolean;
+  times: number[];
+  lines: Line[];
+  band: [(number | null)[], (number | null)[]] | null;
+  marks: { at: number; label: string }[];
+}
+
+const HEIGHT = 220;
+const drawn = new Map<HTMLElement, uPlot>();
+
+function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim() || "#888";
+}
+
+const STROKES: Record<string, string> = {
+  line: "blue",
+  stopped: "stop",
+  missed: "bad",
+  before: "soft",
+  expected: "soft",
+};
+
+export function shown(value: number | null | undefined, unit: string): string {
+  if (value === null || value === undefined) return "unknown";
+  if (unit === "share") return `${+(value * 100).toPrecision(3)} %`;
+  if (unit === "US dollars") return `$${value.toLocaleString("en", { maximumFractionDigits: 2 })}`;
+  if (unit === "microseconds") return `${+(value / 1000).toPrecision(3)} ms`;
+  return value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 2 : 0 });
+}
+
+function short(value: number, unit: string): string {
+  if (unit === "share" || unit === "US dollars" || unit === "microseconds") return shown(value, unit);
+  return Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+}
+
+function read(figure: HTMLElement): Data | null {
+  const text = figure.querySelector("script[type='application/json']")?.textContent;
+  if (!text) return null;
+  try {
+    return JSON.parse(text) as Data;
+  } catch {
+    return null;
+  }
+}
+
+function marks(data: Data): uPlot.Plugin {
+  return {
+    hooks: {
+      draw: (u) => {
+        const { ctx, bbox } = u;
+        ctx.save();
+        ctx.strokeStyle = colour("stop");
+        ctx.setLineDash([4, 4]);
+        for (const m of data.marks) {
+          const x = u.valToPos(m.at, "x", true);
+          if (x < bbox.left || x > bbox.left + bbox.width) continue;
+          ctx.beginPath();
+          ctx.moveTo(x, bbox.top);
+          ctx.lineTo(x, bbox.top + bbox.height);
+          ctx.stroke();
+        }
+        ctx.restore();
+      },
+    },
+  };
+}
+
+function draw(figure: HTMLElement): void {
+  const data = read(figure);
+  const picture = figure.querySelector<SVGElement>("svg.plot");
+  if (!data || !picture || data.times.length < 2) return;
+  const width = Math.max(240, Math.floor(figure.clientWidth));
+  const own = Number(figure.dataset.height) || HEIGHT;
+  const series: uPlot.Series[] = [{ label: "time (UTC)" }];
+  const columns: (number | null)[][] = [data.times];
+  for (const l of data.lines) {
+    const stroke = colour(STROKES[l.class] ?? "blue");
+    const first = columns.length === 1;
+    series.push({
+      label: l.name,
+      stroke,
+      width: l.class === "before" || l.class === "expected" ? 1 : 1.6,
+      dash: l.class === "before" || l.class === "expected" ? [4, 4] : undefined,
+      fill: data.bars && first ? stroke : undefined,
+      paths: data.bars && first ? uPlot.paths.bars?.({ size: [0.8, 60] }) : undefined,
+      points: { show: data.times.length < 70 && !data.bars, size: 4 },
+      value: (_, v) => shown(v, data.unit),
+    });
+    columns.push(l.values);
+  }
+  const bands: uPlot.Band[] = [];
+  if (data.band) {
+    const [low, high] = data.band;
+    series.push({ label: "upper", width: 0, points: { show: false }, value: (_, v) => shown(v, data.unit) });
+    columns.push(high);
+    series.push({ label: "lower", width: 0, points: { show: false }, value: (_, v) => shown(v, data.unit) });
+    columns.push(low);
+    bands.push({ series: [columns.length - 2, columns.length - 1], fill: colour("band") });
+  }
+  const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  const options: uPlot.Options = {
+    width,
+    height: own,
+    tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "UTC"),
+    series,
+    bands,
+    scales: { y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] } },
+    axes: [axis, { ...axis, size: 62, values: (_u, all) => all.map((v) => short(v, data.unit)) }],
+    cursor: { sync: figure.dataset.sync ? { key: figure.dataset.sync } : undefined },
+    legend: { live: true },
+    plugins: [marks(data)],
+  };
+  drawn.get(figure)?.destroy();
+  const place = document.createElement("div");
+  place.className = "live-plot";
+  picture.before(place);
+  const plot = new uPlot(options, columns as uPlot.AlignedData, place);
+  plot.root.setAttribute("role", "img");
+  plot.root.setAttribute("aria-label", data.title);
+  picture.classList.add("replaced");
+  drawn.set(figure, plot);
+}
+
+export function drawAll(root: ParentNode): void {
+  root.querySelectorAll<HTMLElement>("figure.chart").forEach((f) => {
+    try {
+      draw(f);
+    } catch (e) {
+      console.warn("a chart stays as the server drew it", e);
+    }
+  });
+}
+
+let waiting = 0;
+addEventListener("resize", () => {
+  clearTimeout(waiting);
+  waiting = window.setTimeout(() => {
+    for (const [figure, plot] of drawn) {
+      if (figure.isConnected) plot.setSize({ width: Math.max(240, figure.clientWidth), height: plot.height });
+      else drawn.delete(figure);
+    }
+  }, 150);
+});
+// Paper shows the pictures from the server, which scale with it.
