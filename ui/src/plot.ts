@@ -18,7 +18,7 @@ interface Data {
   marks: { at: number; label: string }[];
 }
 
-const HEIGHT = 220;
+const HEIGHT = 200;
 const drawn = new Map<HTMLElement, uPlot>();
 
 function colour(name: string): string {
@@ -84,43 +84,54 @@ function draw(figure: HTMLElement): void {
   if (!data || !picture || data.times.length < 2) return;
   const width = Math.max(240, Math.floor(figure.clientWidth));
   const own = Number(figure.dataset.height) || HEIGHT;
-  const series: uPlot.Series[] = [{ label: "time (UTC)" }];
+  const series: uPlot.Series[] = [{}];
   const columns: (number | null)[][] = [data.times];
   for (const l of data.lines) {
     const stroke = colour(STROKES[l.class] ?? "blue");
     const first = columns.length === 1;
     series.push({
-      label: l.name,
       stroke,
       width: l.class === "before" || l.class === "expected" ? 1 : 1.6,
       dash: l.class === "before" || l.class === "expected" ? [4, 4] : undefined,
       fill: data.bars && first ? stroke : undefined,
       paths: data.bars && first ? uPlot.paths.bars?.({ size: [0.8, 60] }) : undefined,
       points: { show: data.times.length < 70 && !data.bars, size: 4 },
-      value: (_, v) => shown(v, data.unit),
     });
     columns.push(l.values);
   }
   const bands: uPlot.Band[] = [];
   if (data.band) {
     const [low, high] = data.band;
-    series.push({ label: "upper", width: 0, points: { show: false }, value: (_, v) => shown(v, data.unit) });
-    columns.push(high);
-    series.push({ label: "lower", width: 0, points: { show: false }, value: (_, v) => shown(v, data.unit) });
-    columns.push(low);
+    for (const values of [high, low]) {
+      series.push({ width: 0, points: { show: false } });
+      columns.push(values);
+    }
     bands.push({ series: [columns.length - 2, columns.length - 1], fill: colour("band") });
   }
   const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  const days = (data.times[data.times.length - 1]! - data.times[0]!) / 86400;
+  const whole = data.lines.every((l) => l.values.every((v) => v === null || Number.isInteger(v)));
   const options: uPlot.Options = {
     width,
     height: own,
     tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "UTC"),
     series,
     bands,
+    padding: [8, 10, 0, 0],
     scales: { y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] } },
-    axes: [axis, { ...axis, size: 62, values: (_u, all) => all.map((v) => short(v, data.unit)) }],
-    cursor: { sync: figure.dataset.sync ? { key: figure.dataset.sync } : undefined },
-    legend: { live: true },
+    axes: [
+      { ...axis, size: 26, space: 70, values: (_u, all) => all.map((v) => when(v, days > 1.5)) },
+      {
+        ...axis,
+        size: 60,
+        space: 34,
+        incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 1e8] : undefined,
+        values: (_u, all) => all.map((v) => short(v, data.unit)),
+      },
+    ],
+    cursor: { y: false, sync: figure.dataset.sync ? { key: figure.dataset.sync } : undefined },
+    legend: { show: false },
+    hooks: { setCursor: [(u) => tell(figure, data, u)] },
     plugins: [marks(data)],
   };
   drawn.get(figure)?.destroy();
@@ -132,6 +143,43 @@ function draw(figure: HTMLElement): void {
   plot.root.setAttribute("aria-label", data.title);
   picture.classList.add("replaced");
   drawn.set(figure, plot);
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function when(seconds: number, days: boolean): string {
+  const d = new Date(seconds * 1000);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const clock = `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`;
+  if (!days) return clock;
+  const day = `${MONTHS[d.getUTCMonth()]} ${d.getUTCDate()}`;
+  return clock === "00:00" ? day : `${day} ${clock}`;
+}
+
+// What is under the cursor, in words below the chart.
+function tell(figure: HTMLElement, data: Data, u: uPlot): void {
+  let caption = figure.querySelector("figcaption");
+  if (!caption) {
+    caption = document.createElement("figcaption");
+    caption.className = "small";
+    figure.append(caption);
+  }
+  let place = caption.querySelector<HTMLElement>(".read");
+  if (!place) {
+    place = document.createElement("span");
+    place.className = "read";
+    caption.append(place);
+  }
+  const i = u.cursor.idx;
+  const at = i === null || i === undefined ? undefined : data.times[i];
+  if (at === undefined || i === null || i === undefined) {
+    place.textContent = "";
+    return;
+  }
+  const values = data.lines.map((l) => `${data.lines.length > 1 ? `${l.name} ` : ""}${shown(l.values[i], data.unit)}`);
+  const step = (data.times[1] ?? at) - (data.times[0] ?? at);
+  const near = data.marks.filter((m) => Math.abs(m.at - at) <= step / 2).map((m) => m.label);
+  place.textContent = [`${when(at, true)} UTC`, ...values, ...near].join(" · ");
 }
 
 export function drawAll(root: ParentNode): void {

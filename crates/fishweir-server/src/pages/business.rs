@@ -36,7 +36,12 @@ pub(crate) async fn make(app: &Arc<App>, headers: &HeaderMap, address: &str, q: 
 fn subject(m: &Metric) -> (u8, &'static str) {
     match &m.name {
         _ if m.unit == "US dollars" => (0, "Money"),
-        n if n.contains("takeover") || n.starts_with("login") || n.contains("member_challenge") => {
+        _ if m.stream != "requests" && m.stream != "health" => (3, "Theft of accounts"),
+        n if n.contains("takeover")
+            || n.contains("login")
+            || n.contains("challenge")
+            || n.contains("account") =>
+        {
             (3, "Theft of accounts")
         }
         n if n.starts_with("dos_time")
@@ -66,7 +71,7 @@ async fn body(s: &Snapshot, q: &Query, now_us: i64) -> Result<(String, Markup), 
         let c = card(e, &m.name, &request).await?;
         let before = before(e, m, asked.period, other).await?;
         let plot =
-            Plot { size: (560, 170), ..parts::series(&m.title, &m.unit, &c.trend, &before, c.counted) };
+            Plot { size: (420, 120), ..parts::series(&m.title, &m.unit, &c.trend, &before, c.counted) };
         groups.entry(subject(m)).or_default().push((c, plot));
     }
     let causes = causes(e, &asked).await?;
@@ -80,8 +85,9 @@ async fn body(s: &Snapshot, q: &Query, now_us: i64) -> Result<(String, Markup), 
                 }
             }
         }
-        @for ((_, title), cards) in &groups {
-            h2 { (title) }
+        nav.picker aria-label="Subjects" { @for (n, title) in groups.keys() { a href=(format!("#s{n}")) { (title) } } }
+        @for ((n, title), cards) in &groups {
+            h2 id=(format!("s{n}")) { (title) }
             div.cards.wide { @for (c, plot) in cards { (panel(c, plot, with)) } }
             @if *title == "Theft of accounts" { (causes) }
         }

@@ -119,7 +119,7 @@ fn table(rows: &[Row], q: &Query, verdicts: &[Row]) -> Markup {
             tbody { @for r in rows {
                 @let id = text(r, "incident_id");
                 tr {
-                    td data-sort=(text(r, "start")) { a href=(format!("/incidents/{}", encoded(&id))) { (minute(r, "start")) } }
+                    td.n data-sort=(text(r, "start")) { a href=(format!("/incidents/{}", encoded(&id))) { (minute(r, "start")) } }
                     td { span.tag.(text(r, "kind")) { (text(r, "kind").replace('_', " ")) } }
                     td.n { (said(r, "p_attack", "share")) }
                     td.n data-sort=(text(r, "duration_s")) { (number(r, "duration_s").map_or("unknown".to_owned(), |s| amount(s / 60.0, ""))) }
@@ -294,8 +294,15 @@ fn response(i: &Row) -> Markup {
         dt { "Half stopped after" } dd { (after("time_to_mitigate_s")) }
         dt { "Nine tenths after" } dd { (after("time_to_mostly_stopped_s")) }
         dt { "Stopped in all" } dd { (said(i, "stopped_share", "share")) }
-        dt { "Got through" } dd { (said(i, "missed_requests", "requests")) }
+        dt { "Got through" } dd { (through(i)) }
     } } }
+}
+
+// Known only when every minute of it is.
+fn through(i: &Row) -> String {
+    let minutes: Option<Vec<f64>> =
+        list(i, "minutes").into_iter().map(|m| number(m, "missed_requests")).collect();
+    minutes.filter(|m| !m.is_empty()).map_or("unknown".to_owned(), |m| amount(m.iter().sum(), "requests"))
 }
 
 fn harm(i: &Row) -> Markup {

@@ -204,7 +204,7 @@ async fn decisions(e: &Evaluator) -> Result<Markup, Problem> {
     };
     let day = Interval::new(sealed.to_us - DAY_US, sealed.to_us);
     let sql = format!(
-        "SELECT defence, rule, action, mode, sum(requests) AS requests FROM decision_hours WHERE {} AND action <> 'allow' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 12",
+        "SELECT defence, rule, action, mode, sum(decisions) AS requests FROM decision_hours WHERE {} AND action <> 'allow' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 12",
         inside("hour", day)
     );
     let rows: Vec<Row> = e.rows(&sql).await?;
