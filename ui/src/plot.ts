@@ -19,6 +19,8 @@ interface Data {
 }
 
 const HEIGHT = 200;
+// Steps of days, for values that have no hours.
+const DAYS = [1, 2, 7, 14, 28, 56, 91, 182, 364].map((d) => d * 86400);
 const drawn = new Map<HTMLElement, uPlot>();
 
 function colour(name: string): string {
@@ -109,6 +111,7 @@ function draw(figure: HTMLElement): void {
     bands.push({ series: [columns.length - 2, columns.length - 1], fill: colour("band") });
   }
   const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  const gap = (data.times[1] ?? 0) - (data.times[0] ?? 0);
   const days = (data.times[data.times.length - 1]! - data.times[0]!) / 86400;
   const whole = data.lines.every((l) => l.values.every((v) => v === null || Number.isInteger(v)));
   const options: uPlot.Options = {
@@ -117,10 +120,10 @@ function draw(figure: HTMLElement): void {
     tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "UTC"),
     series,
     bands,
-    padding: [8, 10, 0, 0],
-    scales: { y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] } },
+    padding: [8, 22, 0, 0],
+    scales: { x: { range: (_u, min, max) => (data.bars ? [min - gap / 2, max + gap / 2] : [min, max]) }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] } },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_u, all) => all.map((v) => when(v, days > 1.5)) },
+      { ...axis, size: 26, space: 70, incrs: gap >= 86400 ? DAYS : undefined, values: (_u, all) => all.map((v) => when(v, days > 1.5)) },
       {
         ...axis,
         size: 60,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 const BATCH: u64 = 2_000;
 const SENDERS: u64 = 8;
-const PAGES: [&str; 6] = ["/", "/operations", "/incidents", "/rules", "/explore", "/api/v1/metrics/requests?period=28d"];
+const PAGES: [&str; 6] =
+    ["/", "/operations", "/incidents", "/rules", "/explore", "/api/v1/metrics/requests?period=28d"];
 
 #[derive(Default)]
 struct Told {

@@ -1,11 +1,13 @@
 //! SQL over the Postgres protocol: the tables of the lake for everybody's tools, to read only.
 
+mod compat;
 mod limits;
 mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::common::ParamValues;
@@ -114,7 +116,7 @@ fn session(app: &Arc<App>) -> Result<SessionContext, SiteError> {
         context.register_udf(create_udf(
             name,
             vec![],
-            arrow::datatypes::DataType::Utf8,
+            DataType::Utf8,
             Volatility::Stable,
             Arc::new(move |_| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(text.clone()))))),
         ));
@@ -213,9 +215,12 @@ fn failed(e: DataFusionError) -> PgWireError {
 struct ReadOnly;
 
 async fn planned(s: &Statement, context: &SessionContext) -> PgWireResult<LogicalPlan> {
+    if let Some(plan) = compat::empty(s) {
+        return Ok(plan);
+    }
     let plan = context
         .state()
-        .statement_to_plan(DfStatement::Statement(Box::new(s.clone())))
+        .statement_to_plan(DfStatement::Statement(Box::new(compat::adapted(s))))
         .await
         .map_err(failed)?;
     guard::plan(&plan).map_err(refusal)?;
@@ -230,6 +235,21 @@ fn tag(s: &Statement) -> Option<Tag> {
         Statement::Deallocate { .. } => Some(Tag::new("DEALLOCATE")),
         _ => None,
     }
+}
+
+// `SHOW` of what the engine would answer with its own name and version.
+fn instead(s: &Statement) -> Option<String> {
+    let Statement::ShowVariable { variable } = s else { return None };
+    let name = variable.iter().map(|v| v.value.to_lowercase()).collect::<Vec<_>>().join("_");
+    match name.as_str() {
+        "server_version" => Some(format!("SELECT '{VERSION}' AS server_version")),
+        "server_version_num" => Some("SELECT '160006' AS server_version_num".to_owned()),
+        _ => None,
+    }
+}
+
+async fn answered(sql: &str, context: &SessionContext) -> PgWireResult<LogicalPlan> {
+    context.state().create_logical_plan(sql).await.map_err(failed)
 }
 
 fn nothing() -> LogicalPlan {
@@ -253,10 +273,12 @@ impl QueryHook for ReadOnly {
         if let Some(tag) = tag(s) {
             return Some(Ok(Response::Execution(tag)));
         }
-        if !matches!(s, Statement::Query(_) | Statement::Explain { .. }) {
-            return None;
-        }
-        let plan = match planned(s, context).await {
+        let plan = match (instead(s), s) {
+            (Some(sql), _) => answered(&sql, context).await,
+            (None, Statement::Query(_) | Statement::Explain { .. }) => planned(s, context).await,
+            (None, _) => return None,
+        };
+        let plan = match plan {
             Ok(plan) => plan,
             Err(e) => return Some(Err(e)),
         };
@@ -277,10 +299,11 @@ impl QueryHook for ReadOnly {
         if tag(s).is_some() {
             return Some(Ok(nothing()));
         }
-        if !matches!(s, Statement::Query(_) | Statement::Explain { .. }) {
-            return None;
+        match (instead(s), s) {
+            (Some(sql), _) => Some(answered(&sql, context).await),
+            (None, Statement::Query(_) | Statement::Explain { .. }) => Some(planned(s, context).await),
+            (None, _) => None,
         }
-        Some(planned(s, context).await)
     }
 
     async fn handle_extended_query(

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use fishweir_metrics::Evaluator;
 use fishweir_pipeline::{Model, Recipe};
-use fishweir_report::amount;
 use maud::{Markup, html};
 
 use super::parts::{Row, minute, number, said, text};
@@ -55,7 +54,7 @@ async fn findings(e: &Evaluator) -> Result<Markup, Problem> {
         section.box { h2 { "Findings" }
             @if rows.is_empty() { p.note { "Everything fits." } }
             @else { div.scroll { table.sortable { thead { tr { th { "Since" } th { "Kind" } th { "What" } th { "Touches" } } }
-                tbody { @for r in &rows { tr { td { (minute(r, "first_seen")) } td { (text(r, "kind").replace('_', " ")) } td { (text(r, "detail")) } td.small { (text(r, "metrics").split(' ').take(6).collect::<Vec<_>>().join(" ")) } } } } } } }
+                tbody { @for r in &rows { tr { td.w { (minute(r, "first_seen")) } td { (text(r, "kind").replace('_', " ")) } td { (text(r, "detail")) } td.small { (text(r, "metrics").split(' ').take(6).collect::<Vec<_>>().join(" ")) } } } } } } }
         }
     })
 }
@@ -94,9 +93,9 @@ async fn recipes(e: &Evaluator, models: &[Model]) -> Result<Markup, Problem> {
         section.box { h2 { "Tables and their recipes" } span.sub { (models.len()) " models" }
             div.scroll { table.sortable { thead { tr { th { "Table" } th { "What it is" } th { "Made of" } th { "Grain" } th { "Recipe" } th.n { "Version" } th { "Done from" } th { "To" } } }
                 tbody { @for m in models { tr {
-                    td { code { (m.name) } } td { (m.description) } td.small { (m.inputs.join(", ")) } td { (m.grain.name()) }
-                    td { (if matches!(m.recipe, Recipe::Sql(_)) { "SQL" } else { "native" }) } td.n { (amount(m.version as f64, "")) }
-                    @match done(m) { Some(r) => { td { (minute(r, "first")) } td { (minute(r, "last")) } } None => { td.small { "nothing yet" } td {} } }
+                    td.w { code { (m.name) } } td { (m.description) } td.small { (m.inputs.join(", ")) } td { (m.grain.name()) }
+                    td { (if matches!(m.recipe, Recipe::Sql(_)) { "SQL" } else { "native" }) } td.n { @if matches!(m.recipe, Recipe::Sql(_)) { (m.version) } @else { code { (format!("{:08x}", m.version & 0xffff_ffff)) } } }
+                    @match done(m) { Some(r) => { td.w { (minute(r, "first")) } td.w { (minute(r, "last")) } } None => { td.small { "nothing yet" } td {} } }
                 } } } } }
         }
     })

@@ -64,7 +64,7 @@ fn strip(app: &App, live: Option<&LiveState>) -> Markup {
     html! {
         div.strip {
             div { div.k { "Requests, last 60 s" } div.v { (all.map_or("no live stream".to_owned(), |v| amount(v, ""))) } }
-            div { div.k { "Open now" } div.v { (live.map_or(0, |l| l.open.len())) } }
+            div { div.k { "Open now" } div.v { (live.filter(|l| l.clock_us.is_some()).map_or("unknown".to_owned(), |l| l.open.len().to_string())) } }
             div { div.k { "Taken in since the start" } div.v { (n(&c.accepted)) } div.small { (n(&c.rejected)) " refused, " (n(&c.duplicates)) " known before" } }
             div { div.k { "Waiting for a commit" } div.v { (amount(app.receiver.waiting_bytes() as f64 / 1e6, "MB")) }
                 @if let Some(t) = &trouble { div.small { span.tag.warn { "commits fail" } " " (t) } } }

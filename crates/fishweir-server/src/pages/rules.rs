@@ -62,7 +62,7 @@ fn table(rules: &[&Rule]) -> Markup {
             thead { tr { th { "Rule" } th { "Does" } th.n { "Hits" } th { "Right" } th { "Meets" } th.n { "Members stopped" } th.n { "Right alone" } th { "Advice" } } }
             tbody { @for r in rules {
                 tr {
-                    td { a href=(link(&r.rule)) { (r.rule) } " v" (r.rule_version) @if r.mode == "shadow" { " " span.tag.plain { "shadow" } } }
+                    td.w { a href=(link(&r.rule)) { (r.rule) } " v" (r.rule_version) @if r.mode == "shadow" { " " span.tag.plain { "shadow" } } }
                     td { (r.action) }
                     td.n data-sort=(r.hits) { (amount(r.hits, "")) }
                     td data-sort=[r.precision] { (parts::share_bar(r.precision, r.precision_low, r.precision_high, r.reason)) }
