@@ -2,18 +2,18 @@
 //! to the lake in groups.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use fishweir_events::Stream;
 use fishweir_ingest::{Delivery, Door, Group, Refused};
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::body::{OwnLines, Packing, packing, split, unpack};
 use crate::keys::{Claim, Keys};
 use crate::problem::Problem;
 use crate::site::{Settings, Site, SiteError};
@@ -298,7 +298,7 @@ impl Receiver {
         }
         let mut parts = Vec::new();
         let by_stream = match stream {
-            Some(stream) => BTreeMap::from([(stream, lines)]),
+            Some(stream) => BTreeMap::from([(stream, OwnLines::whole(lines))]),
             None => {
                 let (by_stream, unknown) = split(&lines);
                 if !unknown.is_empty() {
@@ -312,8 +312,10 @@ impl Receiver {
                 by_stream
             }
         };
-        for (stream, lines) in by_stream {
-            let taken = self.door(stream)?.take(&format!("{batch_id}-{stream}"), lines);
+        for (stream, mut lines) in by_stream {
+            let bytes = std::mem::take(&mut lines.bytes);
+            let mut taken = self.door(stream)?.take(&format!("{batch_id}-{stream}"), bytes);
+            taken.refused.iter_mut().for_each(|r| lines.place(r));
             parts.push(Part {
                 stream,
                 batches: taken.batches,
@@ -450,90 +452,4 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Err(Problem::bad("Idempotency-Key must hold 1 to 200 visible ASCII characters"));
     }
     Ok(Some(text.to_owned()))
-}
-
-/// How a body is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
-fn packing(headers: &HeaderMap) -> Result<Packing, Problem> {
-    match headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?")) {
-        None | Some("identity") => Ok(Packing::Plain),
-        Some("gzip") => Ok(Packing::Gzip),
-        Some("zstd") => Ok(Packing::Zstd),
-        Some(other) => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("Content-Encoding `{other}` is not read\nhint: gzip, zstd or none"),
-        )),
-    }
-}
-
-fn unpack(packing: Packing, body: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
-    let mut out = Vec::new();
-    let most = limit as u64 + 1;
-    let done = match packing {
-        Packing::Plain => {
-            out.extend_from_slice(body);
-            Ok(0)
-        }
-        Packing::Gzip => flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut out),
-        Packing::Zstd => {
-            zstd::stream::read::Decoder::new(body).and_then(|d| d.take(most).read_to_end(&mut out))
-        }
-    };
-    done.map_err(|e| Problem::bad(format!("the body does not unpack: {e}")))?;
-    if out.len() > limit {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body unpacks to more than {limit} bytes"),
-        ));
-    }
-    Ok(out)
-}
-
-// Lines name their stream; the name stands near the start of a line, as our own writers put it, or
-// anywhere at the cost of a parse.
-fn split(lines: &[u8]) -> (BTreeMap<Stream, Vec<u8>>, Vec<Refused>) {
-    let mut out: BTreeMap<Stream, Vec<u8>> = BTreeMap::new();
-    let mut unknown = Vec::new();
-    let mut at: BTreeMap<Stream, usize> = BTreeMap::new();
-    let mut offset = 0;
-    for (i, line) in lines.split_inclusive(|b| *b == b'\n').enumerate() {
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            match stream_of(line) {
-                // Lines of other streams stay as blank ones, so that line numbers are those of the batch.
-                Ok(stream) => {
-                    let own = out.entry(stream).or_default();
-                    own.extend(std::iter::repeat_n(b'\n', i - at.insert(stream, i + 1).unwrap_or(0)));
-                    own.extend_from_slice(line);
-                }
-                Err(reason) => {
-                    unknown.push(Refused { line: i as u64 + 1, offset, reason, excerpt: String::new() })
-                }
-            }
-        }
-        offset += line.len() as u64;
-    }
-    (out, unknown)
-}
-
-fn stream_of(line: &[u8]) -> Result<Stream, String> {
-    const KEY: &[u8] = b"\"stream\":\"";
-    let near = line.windows(KEY.len()).take(256).position(|w| w == KEY).and_then(|i| {
-        let rest = &line[i + KEY.len()..];
-        let end = rest.iter().position(|b| *b == b'"')?;
-        std::str::from_utf8(&rest[..end]).ok()
-    });
-    if let Some(name) = near {
-        return name.parse().map_err(|e: fishweir_events::UnknownStreamError| e.to_string());
-    }
-    let value: serde_json::Value = serde_json::from_slice(line).map_err(|e| format!("no JSON: {e}"))?;
-    match value.get("stream").and_then(serde_json::Value::as_str) {
-        Some(name) => name.parse().map_err(|e: fishweir_events::UnknownStreamError| e.to_string()),
-        None => Err("the line names no `stream`; post it to /api/v1/events/STREAM instead".to_owned()),
-    }
 }

@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::receive::Receiver;
 use crate::schedule;
 use crate::site::{Settings, Site, SiteError};
-use crate::{http, sql, watch};
+use crate::{http, listen, sql, watch};
 
 /// Open connections may finish their answers this long after a stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -104,12 +104,11 @@ impl Server {
     /// acknowledged is committed.
     ///
     /// # Errors
-    /// A listener that breaks.
+    /// A port that is not open any more.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let Self { app, listener, sql } = self;
-        if let Ok(address) = listener.local_addr() {
-            app.alerts.set_base(&format!("http://{address}"));
-        }
+        let address = listener.local_addr().map_err(ServeError::Stopped)?;
+        app.alerts.set_base(&format!("http://{address}"));
         let every = Duration::from_secs(app.settings.commit_every_s.max(1));
         let delivering = tokio::spawn(Arc::clone(&app.receiver).deliver(every));
         let mut loops: Vec<JoinHandle<()>> = schedule::start(&app);
@@ -123,21 +122,15 @@ impl Server {
             receiver.closing.store(true, Ordering::Relaxed);
             let _ = halt.send(true);
         });
-        let mut wait = halted.clone();
-        let served =
-            axum::serve(listener, http::router(Arc::clone(&app))).with_graceful_shutdown(async move {
-                let _ = wait.wait_for(|h| *h).await;
-            });
         let mut wait = halted;
-        let ended = tokio::select! {
-            ended = served => ended,
-            // A client that never finishes must not hold the stop.
-            () = async { let _ = wait.wait_for(|h| *h).await; tokio::time::sleep(GRACE).await; } => Ok(()),
+        let stopped = async move {
+            let _ = wait.wait_for(|h| *h).await;
         };
+        listen::serve(listener, http::router(Arc::clone(&app)), stopped, GRACE).await;
         app.receiver.closing.store(true, Ordering::Relaxed);
         app.receiver.hurry();
         loops.iter().for_each(JoinHandle::abort);
         let _ = tokio::time::timeout(GRACE * 3, delivering).await;
-        ended.map_err(ServeError::Stopped)
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@ mod project;
 mod reports;
 mod retention;
 mod rules;
+mod serve;
+mod served;
 mod simulate;
 mod study;
 mod weblog;
