@@ -1,5 +1,6 @@
-//! Chores of the project: `cargo xtask test | tidy | ci`.
+//! Chores of the project: `cargo xtask test | browser | tidy | ci`.
 
+mod browser;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask <command>
-  test   formatting, tidy rules and every test
+  test   formatting, tidy rules and every test; pages in a browser where there is one
+  browser  only the tests of the pages in a real browser
   tidy   only the tidy rules
   ci     test, then clippy and rustdoc with warnings as errors";
 
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
     let done = match task.as_str() {
         "test" => test(),
+        "browser" => build().and_then(|()| browser::run(&root(), &target())),
         "tidy" => tidy::run(&root()),
         "ci" => test().and_then(|()| lint()),
         _ => {
@@ -42,7 +45,16 @@ fn test() -> Result<()> {
         cargo(&["fmt", "--all", "--check"])?;
     }
     tidy::run(&root())?;
-    cargo(&["test", "--workspace"])
+    cargo(&["test", "--workspace"])?;
+    browser::run(&root(), &target())
+}
+
+fn build() -> Result<()> {
+    cargo(&["build", "--workspace"])
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 fn lint() -> Result<()> {

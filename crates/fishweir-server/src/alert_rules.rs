@@ -79,6 +79,10 @@ pub struct AlertRule {
     /// Kinds of surges or findings; all when left out.
     #[serde(default)]
     pub kinds: Vec<String>,
+    /// Probability of an attack that a surge needs.
+    pub least_probability: Option<f64>,
+    /// Requests a minute above expectation that a surge needs.
+    pub least_per_minute: Option<f64>,
     /// Metric.
     pub metric: Option<String>,
     /// Opens above this.
@@ -162,6 +166,16 @@ impl AlertRule {
             (None, Some(b)) => value >= self.clear.unwrap_or(b),
             (None, None) => true,
         }
+    }
+
+    /// Returns whether a surge is one of those that the rule is about.
+    #[must_use]
+    pub fn means(&self, kind: &str, p_attack: Option<f64>, per_minute: Option<f64>) -> bool {
+        // A bound that cannot be held against anything is not met.
+        let met =
+            |least: Option<f64>, known: Option<f64>| least.is_none_or(|l| known.is_some_and(|k| k >= l));
+        let named = self.kinds.is_empty() || self.kinds.iter().any(|k| k == kind);
+        named && met(self.least_probability, p_attack) && met(self.least_per_minute, per_minute)
     }
 
     fn check(&self, file: &str) -> Result<(), AlertError> {

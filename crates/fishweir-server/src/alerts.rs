@@ -124,10 +124,12 @@ impl Alerts {
     }
 
     /// Takes what the live path says.
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     pub(crate) fn live(&self, e: &LiveEvent, now_us: i64) {
         let over = matches!(e.event, "close" | "withdrawn");
         for rule in self.rules.iter().filter(|r| r.on == Trigger::Incident) {
-            let meant = rule.kinds.is_empty() || rule.kinds.iter().any(|k| k == e.kind);
+            let minutes = ((e.time_us - e.start_us).max(0) as f64 / 60e6).max(1.0);
+            let meant = rule.means(e.kind, e.p_attack, Some(e.excess_requests / minutes));
             let p = e.p_attack.map_or("unknown".to_owned(), |p| amount(p, "share"));
             let stopped = e.stopped_share.map_or("unknown".to_owned(), |s| amount(s, "share"));
             let sight = Sight {
@@ -190,7 +192,7 @@ impl Alerts {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT incident_id, kind, routes, excess_requests, p_attack, stopped_share, CAST(start AS BIGINT) AS us FROM dos_incidents WHERE start >= {} ORDER BY start",
+            "SELECT incident_id, kind, routes, excess_requests, excess_requests / nullif(duration_s, 0) * 60 AS per_minute, p_attack, stopped_share, CAST(start AS BIGINT) AS us FROM dos_incidents WHERE start >= {} ORDER BY start",
             time_literal(now_us - NEWS_US)
         );
         let rows = evaluator.rows(&sql).await?;
@@ -206,9 +208,9 @@ impl Alerts {
             },
         );
         let sights = rows.iter().filter(|r| {
-            let kind = text(r, "kind");
             let us = r.get("us").and_then(Value::as_i64).unwrap_or(0);
-            let meant = rule.kinds.is_empty() || rule.kinds.contains(&kind);
+            let number = |k: &str| r.get(k).and_then(Value::as_f64);
+            let meant = rule.means(&text(r, "kind"), number("p_attack"), number("per_minute"));
             meant && told.iter().all(|t| (t - us).abs() > SAME_US)
         });
         Ok(sights
