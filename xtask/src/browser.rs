@@ -47,8 +47,13 @@ fn works(program: &str, arg: &str) -> bool {
     tried.is_ok_and(|s| s.success())
 }
 
-fn chromium() -> Option<&'static str> {
-    let find = || BROWSERS.iter().copied().find(|b| works(b, "--version"));
+fn chromium() -> Option<PathBuf> {
+    let folders: Vec<PathBuf> =
+        std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect()).unwrap_or_default();
+    let find = || {
+        let all = BROWSERS.iter().flat_map(|b| folders.iter().map(move |f| f.join(b)));
+        all.into_iter().find(|p| p.is_file())
+    };
     find().or_else(|| {
         println!("installing Chromium for the browser tests");
         let install = "apt-get update -qq && apt-get install -y -qq chromium";

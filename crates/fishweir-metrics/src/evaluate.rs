@@ -19,6 +19,8 @@ use crate::catalogue::{Aggregate, Metric, MetricType};
 use crate::costs::Costs;
 use crate::coverage::Coverage;
 
+/// Answers remembered: a server asks one evaluator many questions.
+const KNOWN_MAX: usize = 4_096;
 /// Square of the standard scores that hold 95 % of chance.
 const CHANCE: f64 = 3.8416;
 
@@ -224,6 +226,9 @@ impl Evaluator {
                 MetricType::CaptureRecapture => self.unseen(metric, buckets).await?,
             };
             if let Ok(mut known) = self.known.lock() {
+                if known.len() >= KNOWN_MAX {
+                    known.clear();
+                }
                 known.insert(key, values.clone());
             }
             Ok(values)

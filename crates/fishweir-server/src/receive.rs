@@ -192,7 +192,7 @@ impl Receiver {
             }
         }
         // WHY a task: a client that hangs up must not leave a batch half taken in.
-        let me = Arc::clone(self);
+        let (me, mine) = (Arc::clone(self), key.clone());
         let packing = packing(headers);
         let task = tokio::spawn(async move {
             let taken = me.keep(stream, key.clone(), body_hash, packing, body).await;
@@ -201,7 +201,10 @@ impl Receiver {
             }
             taken
         });
-        task.await.map_err(|e| Problem::broken(&e))?
+        task.await.unwrap_or_else(|e| {
+            mine.iter().for_each(|key| self.keys.release(key));
+            Err(Problem::broken(&e))
+        })
     }
 
     async fn keep(

@@ -175,7 +175,13 @@ pub(crate) fn left_over(folder: &Path) -> io::Result<Vec<Segment>> {
     }
     let mut out = Vec::new();
     for ((_, writer, number), path) in found {
-        let (batches, torn_bytes) = read(&path)?;
+        let (batches, torn_bytes) = read(&path).map_err(|e| {
+            let text = format!(
+                "`{}` holds acknowledged events and cannot be read: {e}\nhint: put it aside to start without them",
+                path.display()
+            );
+            io::Error::new(e.kind(), text)
+        })?;
         out.push(Segment { path, writer, number, batches, torn_bytes });
     }
     out.sort_by(|a, b| (&a.writer, a.number).cmp(&(&b.writer, b.number)));

@@ -173,7 +173,7 @@ fn board(
     let top = members.iter().filter_map(|v| v.0.value).fold(0.0, f64::max);
     html! {
         section.box.board { h2 { "By " (by.replace('_', " ")) } p.note { "A click shows only that part." }
-            div.scroll { table.sortable { thead { tr { th { (by.replace('_', " ")) } th.n { (m.unit) } th { "" } @if compared { th { "Change" } } } }
+            div.scroll { table.sortable { thead { tr { th { (by.replace('_', " ")) } th.n { (m.unit) } th { "Of the largest" } @if compared { th { "Change" } } } }
                 tbody { @for (v, then) in members {
                     @let label = v.label.clone().unwrap_or_default();
                     tr {
