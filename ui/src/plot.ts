@@ -37,6 +37,8 @@ const STROKES: Record<string, string> = {
 
 export function shown(value: number | null | undefined, unit: string): string {
   if (value === null || value === undefined) return "unknown";
+  // Small groups of people are drawn as the smallest that is told.
+  if (unit === "members" && value > 0 && value <= 20) return "20 members or fewer";
   if (unit === "share") return `${+(value * 100).toPrecision(3)} %`;
   if (unit === "US dollars") return `$${value.toLocaleString("en", { maximumFractionDigits: 2 })}`;
   if (unit === "microseconds") return `${+(value / 1000).toPrecision(3)} ms`;

@@ -60,10 +60,9 @@ fn target() -> PathBuf {
 
 fn lint() -> Result<()> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    let status = Command::new(env!("CARGO"))
+    let status = quiet_cargo()
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "-D warnings")
-        .current_dir(root())
         .status()?;
     if !status.success() {
         bail!("rustdoc found problems");
@@ -71,8 +70,22 @@ fn lint() -> Result<()> {
     Ok(())
 }
 
+// Without what cargo told us of this package: some build scripts look at it, and would make everything
+// above them compile again whenever cargo is called directly in between.
+fn quiet_cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo.current_dir(root());
+    cargo
+}
+
 fn cargo(args: &[&str]) -> Result<()> {
-    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status()?;
+    let status = quiet_cargo().args(args).status()?;
     if !status.success() {
         bail!("cargo {} failed", args.join(" "));
     }

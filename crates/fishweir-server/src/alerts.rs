@@ -533,6 +533,18 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_goes_out_once_a_week_whatever_is_restarted() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = ["stdout".to_owned()];
+        alerts(dir.path(), ATTACK).digest("2026-W40", &to, "t", "x", 1);
+        let a = alerts(dir.path(), ATTACK);
+        a.digest("2026-W40", &to, "t", "x", 2);
+        assert_eq!(a.waiting(), 1);
+        a.digest("2026-W41", &to, "t", "x", 3);
+        assert_eq!(a.waiting(), 2);
+    }
+
+    #[test]
     fn a_silence_keeps_quiet_about_opening_and_closing() {
         let dir = tempfile::tempdir().unwrap();
         let a = alerts(dir.path(), ATTACK);

@@ -19,9 +19,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::Shared;
-use crate::pages::explore::{PEOPLE_MIN, values};
+use crate::pages::explore::values;
 use crate::pages::incidents::store_verdict;
-use crate::pages::parts::{Query, inside};
+use crate::pages::parts::{PEOPLE_MIN, Query, inside};
 use crate::pages::rules::book;
 use crate::period::{Asked, asked, grain};
 use crate::problem::Problem;
@@ -92,6 +92,7 @@ pub(crate) async fn metric(State(app): Shared, Path(name): Path<String>, Params(
         ));
     }
     let found = values(e, m, buckets, by, get("of").filter(|_| by.is_some())).await?;
+    let found: Vec<MetricValue> = found.into_iter().map(|v| told(v, &m.unit)).collect();
     let exported = get("format").unwrap_or("json");
     match exported {
         "json" => Ok(Json(json!({
@@ -99,8 +100,8 @@ pub(crate) async fn metric(State(app): Shared, Path(name): Path<String>, Params(
             "values": found.iter().map(as_json).collect::<Vec<_>>(),
         }))
         .into_response()),
-        "csv" => Ok(file(&name, "csv", "text/csv; charset=utf-8", csv(&table(&found, &m.unit)?)?)),
-        "parquet" => Ok(file(&name, "parquet", "application/vnd.apache.parquet", parquet_bytes(&table(&found, &m.unit)?)?)),
+        "csv" => Ok(file(&name, "csv", "text/csv; charset=utf-8", csv(&table(&found)?)?)),
+        "parquet" => Ok(file(&name, "parquet", "application/vnd.apache.parquet", parquet_bytes(&table(&found)?)?)),
         other => Err(Problem::bad(format!("`{other}` is no format\nhint: json, csv or parquet"))),
     }
 }
@@ -124,11 +125,18 @@ fn as_json(v: &MetricValue) -> Value {
     })
 }
 
-// What leaves as a file tells no group of people smaller than twenty.
-fn table(all: &[MetricValue], unit: &str) -> Result<RecordBatch, Problem> {
-    let small = |v: &MetricValue| unit == "members" && v.value.is_some_and(|x| x > 0.0 && x < PEOPLE_MIN);
+// What leaves tells no group of people smaller than twenty.
+fn told(mut v: MetricValue, unit: &str) -> MetricValue {
+    if unit == "members" && v.value.is_some_and(|x| x > 0.0 && x < PEOPLE_MIN) {
+        (v.value, v.low, v.high, v.n) = (None, None, None, 0.0);
+        v.reason = Some("fewer than 20 people".to_owned());
+    }
+    v
+}
+
+fn table(all: &[MetricValue]) -> Result<RecordBatch, Problem> {
     let float = |f: fn(&MetricValue) -> Option<f64>| -> ArrayRef {
-        Arc::new(all.iter().map(|v| f(v).filter(|_| !small(v))).collect::<Float64Array>())
+        Arc::new(all.iter().map(f).collect::<Float64Array>())
     };
     let text = |f: &dyn Fn(&MetricValue) -> Option<String>| -> ArrayRef {
         Arc::new(all.iter().map(f).collect::<StringArray>())
@@ -136,8 +144,6 @@ fn table(all: &[MetricValue], unit: &str) -> Result<RecordBatch, Problem> {
     let time = |f: fn(&MetricValue) -> i64| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from(all.iter().map(f).collect::<Vec<_>>()).with_timezone("UTC"))
     };
-    let reason =
-        |v: &MetricValue| if small(v) { Some("fewer than 20 people".to_owned()) } else { v.reason.clone() };
     RecordBatch::try_from_iter_with_nullable(vec![
         ("period_start", time(|v| v.period.from_us), false),
         ("period_end", time(|v| v.period.to_us), false),
@@ -149,7 +155,7 @@ fn table(all: &[MetricValue], unit: &str) -> Result<RecordBatch, Problem> {
         ("coverage", float(|v| Some(v.coverage)), true),
         ("label_source", text(&|v| Some(v.label_source.clone())), true),
         ("maturity", text(&|v| Some(v.maturity.to_owned())), true),
-        ("reason", text(&reason), true),
+        ("reason", text(&|v| v.reason.clone()), true),
     ])
     .map_err(|e| Problem::broken(&e))
 }

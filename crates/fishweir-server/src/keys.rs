@@ -149,3 +149,38 @@ impl Keys {
 fn line(b: &Accepted) -> Option<Line> {
     Some(Line { key: b.key.clone()?, body: b.body.clone(), at_us: b.at_us, counts: b.counts })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(key: &str, at_us: i64) -> Accepted {
+        let counts = Counts { rows: 2, accepted: 2, rejected: 0 };
+        let (key, body) = (Some(key.to_owned()), "body".to_owned());
+        Accepted { batch_id: String::new(), key, body, at_us, counts, parts: Vec::new() }
+    }
+
+    #[test]
+    fn a_key_is_claimed_once_and_remembered_for_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path(), 0).unwrap();
+        assert_eq!(keys.claim("a", "body"), Claim::Ours);
+        assert_eq!(keys.claim("a", "body"), Claim::InWork);
+        keys.release("a");
+        assert_eq!(keys.claim("a", "body"), Claim::Ours);
+        let b = batch("a", 5);
+        keys.settle(&b);
+        assert_eq!(keys.claim("a", "body"), Claim::Done(b.counts));
+        assert_eq!(keys.claim("a", "else"), Claim::Other);
+        keys.release("a");
+        assert_eq!(keys.claim("a", "body"), Claim::Done(b.counts), "what is done is not given back");
+        keys.log(&[b], 5).unwrap();
+        assert_eq!(Keys::open(dir.path(), 6).unwrap().claim("a", "body"), Claim::Done(batch("a", 5).counts));
+        // A day later it is forgotten, on disk as well.
+        let later = Keys::open(dir.path(), KEPT_US + 2 * HOUR_US).unwrap();
+        assert_eq!(later.claim("a", "body"), Claim::Ours);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        keys.settle(&batch("b", KEPT_US + 10));
+        assert_eq!(keys.claim("a", "body"), Claim::Ours, "in memory too");
+    }
+}

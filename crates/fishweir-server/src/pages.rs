@@ -18,7 +18,8 @@ pub(crate) mod study;
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, Query as Params};
+use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Response};
 use maud::Markup;
 
@@ -48,28 +49,53 @@ impl IntoResponse for Wrong {
     }
 }
 
+/// What a page is asked: where it is, with which parameters, in which colours.
+pub(crate) struct Look {
+    pub(crate) app: Arc<App>,
+    pub(crate) theme: &'static str,
+    pub(crate) address: String,
+    pub(crate) q: parts::Query,
+}
+
+impl Look {
+    /// Returns the look of somebody who opens a page for the first time.
+    fn first(app: &Arc<App>, address: &str) -> Self {
+        Self { app: Arc::clone(app), theme: "", address: address.to_owned(), q: parts::Query::new() }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Look {
+    type Rejection = Wrong;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Wrong> {
+        let asked = Params::<parts::Query>::from_request_parts(parts, app).await;
+        let q = asked.map_err(|e| Problem::bad(e.to_string()))?.0;
+        let (theme, address) = (shell::theme(&parts.headers), parts.uri.to_string());
+        Ok(Self { app: Arc::clone(app), theme, address, q })
+    }
+}
+
 /// Returns a page of the newest snapshot, from the ones made before when it is there.
-pub(crate) async fn cached<F, Fut>(app: &Arc<App>, headers: &HeaderMap, address: &str, make: F) -> Answer
+pub(crate) async fn cached<F, Fut>(look: &Look, make: F) -> Answer
 where
     F: FnOnce(Arc<Snapshot>) -> Fut,
     Fut: Future<Output = Result<(String, Markup), Problem>>,
 {
+    let (app, address) = (&look.app, &look.address);
     let snapshot = app.snapshot().await?;
-    let theme = shell::theme(headers);
-    let key = format!("{theme} {address}");
+    let key = format!("{} {address}", look.theme);
     if let Some(page) = app.page(&snapshot, &key) {
         return Ok(Html(page.to_string()).into_response());
     }
     let (title, body) = make(Arc::clone(&snapshot)).await?;
-    let page: Arc<str> = shell::whole(&title, address, theme, body).into();
+    let page: Arc<str> = shell::whole(&title, address, look.theme, body).into();
     app.keep(&snapshot, &key, &page);
     Ok(Html(page.to_string()).into_response())
 }
 
 /// Makes the pages that people open first, so that nobody waits for the first look at a new state.
 pub(crate) async fn warm(app: &Arc<App>) {
-    let headers = HeaderMap::new();
-    let _ = executive::make(app, &headers, "/", &Default::default()).await;
-    let _ = incidents::make_list(app, &headers, "/incidents", &Default::default()).await;
-    let _ = business::make(app, &headers, "/business", &Default::default()).await;
+    let _ = executive::page(Look::first(app, "/")).await;
+    let _ = incidents::index(Look::first(app, "/incidents")).await;
+    let _ = business::page(Look::first(app, "/business")).await;
 }

@@ -373,3 +373,58 @@ impl Pen {
         Ok(Some(Full { path: open.path, number: self.number, batches: open.batches }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    fn batch(n: i64) -> Accepted {
+        let column = std::sync::Arc::new(Int64Array::from_iter_values(0..n)) as arrow::array::ArrayRef;
+        let rows = RecordBatch::try_from_iter([("a", column)]).unwrap();
+        let refused = vec![Refused { line: 1, offset: 0, reason: "r".to_owned(), excerpt: "e".to_owned() }];
+        Accepted {
+            batch_id: format!("b{n}"),
+            key: Some(format!("k{n}")),
+            body: "hash".to_owned(),
+            at_us: n,
+            counts: Counts { rows: 1, accepted: 1, rejected: 0 },
+            parts: vec![
+                Part { stream: Stream::Requests, batches: vec![rows], own_ids: true, refused },
+                Part { stream: Stream::Notes, batches: Vec::new(), own_ids: false, refused: Vec::new() },
+            ],
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_found_again_and_a_torn_end_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path(), "w").unwrap();
+        for n in 1..4 {
+            spool.keep(batch(n)).await.unwrap();
+        }
+        let full = spool.rotate().await.unwrap().unwrap();
+        assert_eq!((full.number, full.batches.len()), (1, 3));
+        assert!(spool.rotate().await.unwrap().is_none(), "nothing new");
+        spool.keep(batch(9)).await.unwrap();
+        // A crash in the middle of a write.
+        let path = dir.path().join("w-2.seg");
+        let whole = fs::read(&path).unwrap();
+        let mut torn = whole.clone();
+        torn.extend(&whole[..whole.len() - 3]);
+        fs::write(&path, torn).unwrap();
+        let found = left_over(dir.path()).unwrap();
+        assert_eq!(found.iter().map(|s| (s.number, s.batches.len())).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
+        assert_eq!(found[1].torn_bytes, whole.len() - 3);
+        let b = &found[0].batches[2];
+        assert_eq!((b.batch_id.as_str(), b.key.as_deref(), b.parts.len()), ("b3", Some("k3"), 2));
+        assert_eq!(b.parts[0].batches[0].num_rows(), 3);
+        assert_eq!((b.parts[0].own_ids, &b.parts[0].refused[0].reason), (true, &"r".to_owned()));
+        // A bit that flipped is no frame.
+        let mut bad = whole;
+        *bad.last_mut().unwrap() ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert_eq!(left_over(dir.path()).unwrap()[1].batches.len(), 0);
+    }
+}

@@ -1,15 +1,13 @@
 //! Theft of accounts: takeovers, campaigns, labelling functions. People are named by pseudonyms.
 
-use axum::extract::{Path, Query as Params, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::Path;
 use fishweir_metrics::{Evaluator, parse_time};
 use fishweir_report::{Line, Plot, amount, campaign_story, takeover_story};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::parts::{self, Query, Row, encoded, inside, list, minute, number, said, text};
-use super::{Answer, cached};
-use crate::http::Shared;
+use super::parts::{self, Row, encoded, inside, list, minute, number, said, text};
+use super::{Answer, Look, cached};
 use crate::period::asked;
 use crate::problem::Problem;
 
@@ -20,14 +18,10 @@ fn no_sign_ins(e: &Evaluator) -> Markup {
     html! { @if e.sealed_span("logins").is_none() { section.box { p { span.tag.warn { "unknown" } " No sign-in is sealed: only what requests show of theft is known. Ingest the stream " code { "logins" } "." } } } }
 }
 
-pub(crate) async fn takeovers(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn takeovers(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let title = "Takeovers".to_owned();
         if !e.has_table("account_takeovers") {
@@ -43,10 +37,10 @@ pub(crate) async fn takeovers(
         let rows = e.rows(&sql).await?;
         let body = html! {
             div.head { h1 { "Takeovers" } span.sub { (rows.len()) " accounts" } }
-            (parts::period_picker("/takeovers", &q, &asked))
+            (parts::period_picker("/takeovers", q, &asked))
             div.picker { span.group role="group" aria-label="Which" {
-                a href=(parts::address("/takeovers", &q, &[("all", "")])) aria-current=[(!all).then_some("true")] { "more likely than not" }
-                a href=(parts::address("/takeovers", &q, &[("all", "1")])) aria-current=[all.then_some("true")] { "all that were looked at" }
+                a href=(parts::address("/takeovers", q, &[("all", "")])) aria-current=[(!all).then_some("true")] { "more likely than not" }
+                a href=(parts::address("/takeovers", q, &[("all", "1")])) aria-current=[all.then_some("true")] { "all that were looked at" }
             } }
             (no_sign_ins(e))
             section.box {
@@ -68,13 +62,8 @@ pub(crate) async fn takeovers(
     .await
 }
 
-pub(crate) async fn takeover(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Path(id): Path<String>,
-) -> Answer {
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+pub(crate) async fn takeover(look: Look, Path(id): Path<String>) -> Answer {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let story = if e.has_table("account_takeovers") { takeover_story(e, &id).await? } else { None };
         let Some(t) = story else { return Err(Problem::missing(format!("no takeover is called `{id}`"))) };
@@ -117,14 +106,10 @@ fn takeover_body(t: &Row) -> Markup {
     }
 }
 
-pub(crate) async fn campaigns(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn campaigns(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let title = "Campaigns".to_owned();
         if !e.has_table("login_campaigns") {
@@ -135,7 +120,7 @@ pub(crate) async fn campaigns(
         let rows = e.rows(&sql).await?;
         let body = html! {
             div.head { h1 { "Campaigns" } span.sub { "attempts to sign in with stolen or guessed passwords" } }
-            (parts::period_picker("/campaigns", &q, &asked))
+            (parts::period_picker("/campaigns", q, &asked))
             (no_sign_ins(e))
             section.box {
                 @if rows.is_empty() { p { "None in this period." } }
@@ -155,13 +140,8 @@ pub(crate) async fn campaigns(
     .await
 }
 
-pub(crate) async fn campaign(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Path(id): Path<String>,
-) -> Answer {
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+pub(crate) async fn campaign(look: Look, Path(id): Path<String>) -> Answer {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let story = if e.has_table("login_campaigns") { campaign_story(e, &id).await? } else { None };
         let Some(c) = story else { return Err(Problem::missing(format!("no campaign is called `{id}`"))) };
@@ -229,8 +209,8 @@ fn campaign_body(c: &Row) -> Markup {
     }
 }
 
-pub(crate) async fn labels(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answer {
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+pub(crate) async fn labels(look: Look) -> Answer {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let title = "Labels".to_owned();
         if !e.has_table("labelling_functions") {

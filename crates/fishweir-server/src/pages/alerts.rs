@@ -1,13 +1,13 @@
 //! Alerts: what is open, what was, what is silenced, which rules there are.
 
 use axum::extract::{Form, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::parts::stamp;
-use super::{Answer, shell};
+use super::{Answer, Look, shell};
 use crate::alerts::{Alert, Silence};
 use crate::http::Shared;
 use crate::problem::Problem;
@@ -15,7 +15,8 @@ use crate::problem::Problem;
 const HOUR_US: i64 = 3_600_000_000;
 const HOURS_MAX: i64 = 24 * 90;
 
-pub(crate) async fn page(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answer {
+pub(crate) async fn page(look: Look) -> Answer {
+    let app = &look.app;
     let now_us = app.site.now_us();
     let (open, closed, silences) = app.alerts.shown(now_us);
     let body = html! {
@@ -30,7 +31,7 @@ pub(crate) async fn page(State(app): Shared, headers: HeaderMap, uri: Uri) -> An
             } } p.note { "Rules are YAML files in the project's folder " code { "alerts" } "." } }
         }
     };
-    Ok(Html(shell::whole("Alerts", &uri.to_string(), shell::theme(&headers), body)).into_response())
+    Ok(Html(shell::whole("Alerts", &look.address, look.theme, body)).into_response())
 }
 
 fn word(s: crate::alert_rules::Severity) -> &'static str {

@@ -1,35 +1,22 @@
 //! What managers follow week by week: trends against an earlier period, money, people, response.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::extract::{Query as Params, State};
-use axum::http::{HeaderMap, Uri};
 use fishweir_metrics::{Audience, Buckets, Evaluator, Interval, Metric, MetricType};
 use fishweir_report::{Card, Plot, amount, card, change, interval, trend_grain};
 use maud::{Markup, html};
 
 use super::executive::request;
 use super::parts::{self, Query, inside, said, text};
-use super::{Answer, cached};
-use crate::app::App;
-use crate::http::Shared;
+use super::{Answer, Look, cached};
 use crate::period::{Asked, asked};
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 
-pub(crate) async fn page(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
-    make(&app, &headers, &uri.to_string(), &q).await
-}
-
-pub(crate) async fn make(app: &Arc<App>, headers: &HeaderMap, address: &str, q: &Query) -> Answer {
+pub(crate) async fn page(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(app, headers, address, |s| async move { body(&s, q, now_us).await }).await
+    cached(&look, |s| async move { body(&s, q, now_us).await }).await
 }
 
 /// Returns the heading under which a metric stands.

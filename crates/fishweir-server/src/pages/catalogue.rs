@@ -1,14 +1,12 @@
 //! Every metric: what it answers, what it is made of, how fresh and how sure it is.
 
-use axum::extract::{Path, Query as Params, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::Path;
 use fishweir_metrics::{Audience, Buckets, Interval, Metric, MetricType};
 use fishweir_report::{amount, bare, interval, trend_grain};
 use maud::{PreEscaped, html};
 
-use super::parts::{self, Query, encoded, minute, quoted, text};
-use super::{Answer, cached, lineage};
-use crate::http::Shared;
+use super::parts::{self, encoded, minute, quoted, text};
+use super::{Answer, Look, cached, lineage};
 use crate::period::asked;
 use crate::problem::Problem;
 
@@ -18,13 +16,9 @@ const AUDIENCES: [(Audience, &str); 3] = [
     (Audience::Operational, "operational"),
 ];
 
-pub(crate) async fn index(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+pub(crate) async fn index(look: Look) -> Answer {
+    let q = &look.q;
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let get = |k: &str| q.get(k).map(|v| v.trim().to_lowercase()).unwrap_or_default();
         let (words, audience) = (get("q"), get("for"));
@@ -82,16 +76,11 @@ fn formula(m: &Metric) -> String {
     }
 }
 
-pub(crate) async fn one(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Path(name): Path<String>,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn one(look: Look, Path(name): Path<String>) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
     let site = std::sync::Arc::clone(&app.site);
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let Some(m) = e.metrics().get(&name) else {
             return Err(Problem::missing(format!("no metric is called `{name}`\nhint: /catalogue lists them")));
@@ -108,7 +97,7 @@ pub(crate) async fn one(
         let body = html! {
             p.crumbs { a href="/catalogue" { "Catalogue" } " / " (name) }
             div.head { h1 { (m.title) } code { (name) } a href=(format!("/explore?metric={}", encoded(&name))) { "Explore" } a href=(format!("/study?metric={}", encoded(&name))) { "Event study" } }
-            (parts::period_picker(&format!("/catalogue/{}", encoded(&name)), &q, &asked))
+            (parts::period_picker(&format!("/catalogue/{}", encoded(&name)), q, &asked))
             section.box {
                 p.value { (parts::value(&value, &m.unit)) }
                 @if let (None, Some(reason)) = (value.value, &value.reason) { p.range { (reason) } }

@@ -1,17 +1,11 @@
 //! The first page: a few cards for somebody with two minutes.
 
-use std::sync::Arc;
-
-use axum::extract::{Query as Params, State};
-use axum::http::{HeaderMap, Uri};
 use fishweir_metrics::{Audience, Evaluator};
 use fishweir_report::{Card, ReportRequest, card, summary};
 use maud::{Markup, html};
 
 use super::parts::{self, Query, inside, minute, said, text};
-use super::{Answer, cached};
-use crate::app::App;
-use crate::http::Shared;
+use super::{Answer, Look, cached};
 use crate::period::{Asked, asked};
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
@@ -27,18 +21,10 @@ const CARDS: [&str; 7] = [
     "takeover_cost",
 ];
 
-pub(crate) async fn page(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
-    make(&app, &headers, &uri.to_string(), &q).await
-}
-
-pub(crate) async fn make(app: &Arc<App>, headers: &HeaderMap, address: &str, q: &Query) -> Answer {
+pub(crate) async fn page(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(app, headers, address, |s| async move { body(&s, q, now_us).await }).await
+    cached(&look, |s| async move { body(&s, q, now_us).await }).await
 }
 
 pub(crate) fn request(asked: &Asked, audience: Audience, now_us: i64) -> ReportRequest {

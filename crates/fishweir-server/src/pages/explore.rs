@@ -1,30 +1,21 @@
 //! Any metric by time, grain, dimension and comparison, with export.
 
-use axum::extract::{Query as Params, State};
-use axum::http::{HeaderMap, Uri};
 use fishweir_metrics::{Buckets, Evaluator, Interval, Metric, MetricType, MetricValue};
 use fishweir_report::{amount, bare, change};
 use maud::{Markup, html};
 
 use super::parts::{self, Query, address};
-use super::{Answer, cached};
-use crate::http::Shared;
+use super::{Answer, Look, cached};
 use crate::period::{asked, grain};
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 
 const MEMBERS_MAX: usize = 25;
-/// Groups of people smaller than this are not told.
-pub(crate) const PEOPLE_MIN: f64 = 20.0;
 
-pub(crate) async fn page(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn page(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(&app, &headers, &uri.to_string(), |s| async move { body(&s, &q, now_us).await }).await
+    cached(&look, |s| async move { body(&s, q, now_us).await }).await
 }
 
 /// Returns the values of a metric, or of one member of a dimension.

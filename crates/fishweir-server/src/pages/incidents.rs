@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Form, Path, Query as Params, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use fishweir_events::Stream;
 use fishweir_metrics::{Evaluator, Interval, parse_time, time_literal};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::parts::{self, Query, Row, encoded, inside, list, minute, number, quoted, said, text};
-use super::{Answer, cached};
+use super::{Answer, Look, cached};
 use crate::app::App;
 use crate::http::Shared;
 use crate::period::asked;
@@ -29,18 +29,10 @@ const SEEN: Duration = Duration::from_secs(6);
 const VERDICTS: [(&str, &str); 3] =
     [("attack", "An attack"), ("not_an_attack", "Not an attack"), ("unsure", "Unsure")];
 
-pub(crate) async fn index(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
-    make_list(&app, &headers, &uri.to_string(), &q).await
-}
-
-pub(crate) async fn make_list(app: &Arc<App>, headers: &HeaderMap, address: &str, q: &Query) -> Answer {
+pub(crate) async fn index(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(app, headers, address, |s| async move { list_body(&s, q, now_us).await }).await
+    cached(&look, |s| async move { list_body(&s, q, now_us).await }).await
 }
 
 async fn list_body(s: &Snapshot, q: &Query, now_us: i64) -> Result<(String, Markup), Problem> {
@@ -171,15 +163,10 @@ async fn verdicts(e: &Evaluator, id: Option<&str>) -> Result<Vec<Row>, Problem> 
     Ok(e.rows(&sql).await?)
 }
 
-pub(crate) async fn one(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Path(id): Path<String>,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn one(look: Look, Path(id): Path<String>) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let costs = app.site.costs();
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let story = if e.has_table("dos_incidents") { incident_story(e, &id, &costs).await? } else { None };
         let Some(i) = story else {

@@ -3,23 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use fishweir_metrics::Evaluator;
 use fishweir_pipeline::{Model, Recipe};
 use maud::{Markup, html};
 
 use super::parts::{Row, minute, number, said, text};
-use super::{Answer, cached};
-use crate::http::Shared;
+use super::{Answer, Look, cached};
 use crate::problem::Problem;
 
 /// The plan of deletions reads much of the lake: it is not waited for longer.
 const PLAN: Duration = Duration::from_secs(10);
 
-pub(crate) async fn page(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answer {
+pub(crate) async fn page(look: Look) -> Answer {
+    let app = &look.app;
     let site = Arc::clone(&app.site);
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let models = site.models()?;
         let plan = tokio::time::timeout(PLAN, site.retention()).await;

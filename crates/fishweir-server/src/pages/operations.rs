@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse as _};
 use fishweir_labels::{LiveEvent, LiveRate};
 use fishweir_metrics::{DAY_US, Evaluator, Interval};
@@ -11,9 +9,8 @@ use fishweir_report::{Line, Plot, amount};
 use maud::{Markup, html};
 
 use super::parts::{self, Row, inside, minute, number, said, stamp, text};
-use super::{Answer, shell};
+use super::{Answer, Look, shell};
 use crate::app::App;
-use crate::http::Shared;
 use crate::problem::Problem;
 use crate::watch::LiveState;
 
@@ -22,9 +19,10 @@ const HEALTH_H: i64 = 6;
 const OBJECTIVE_ERRORS: f64 = 0.001;
 
 // Not kept: the live part changes by the second.
-pub(crate) async fn page(State(app): Shared, headers: HeaderMap, uri: Uri) -> Answer {
-    let body = body(&app).await?;
-    Ok(Html(shell::whole("Operations", &uri.to_string(), shell::theme(&headers), body)).into_response())
+pub(crate) async fn page(look: Look) -> Answer {
+    let app = &look.app;
+    let body = body(app).await?;
+    Ok(Html(shell::whole("Operations", &look.address, look.theme, body)).into_response())
 }
 
 async fn body(app: &App) -> Result<Markup, Problem> {

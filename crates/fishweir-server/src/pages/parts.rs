@@ -114,6 +114,14 @@ fn times(values: &[MetricValue]) -> Vec<i64> {
     values.iter().map(|v| v.period.from_us).collect()
 }
 
+/// Smallest group of people that is told as a number.
+pub(crate) const PEOPLE_MIN: f64 = 20.0;
+
+/// Returns a value as a picture may show it: a small group of people is drawn as the smallest one told.
+pub(crate) fn veiled(value: f64, unit: &str) -> f64 {
+    if unit == "members" && value > 0.0 && value < PEOPLE_MIN { PEOPLE_MIN } else { value }
+}
+
 /// Returns a series of a metric as a plot, with the earlier one moved over it.
 pub(crate) fn series(
     title: &str,
@@ -122,7 +130,9 @@ pub(crate) fn series(
     before: &[MetricValue],
     bars: bool,
 ) -> Plot {
-    let of = |all: &[MetricValue], f: fn(&MetricValue) -> Option<f64>| all.iter().map(f).collect::<Vec<_>>();
+    let of = |all: &[MetricValue], f: fn(&MetricValue) -> Option<f64>| {
+        all.iter().map(|v| f(v).map(|x| veiled(x, unit))).collect::<Vec<_>>()
+    };
     let mut lines = vec![Line { name: "now".to_owned(), class: "line", values: of(now, |v| v.value) }];
     if before.iter().any(|v| v.value.is_some()) {
         let mut values = of(before, |v| v.value);

@@ -1,15 +1,13 @@
 //! Rules of the defences: how often they are right, what they miss, whom they hit, what to do.
 
-use axum::extract::{Path, Query as Params, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::Path;
 use fishweir_labels::{Rule, rule_book, rule_book_sql};
 use fishweir_metrics::{Evaluator, Interval, parse_time};
 use fishweir_report::{Line, Plot, amount};
 use maud::{Markup, html};
 
-use super::parts::{self, Query, Row, encoded, inside, number, quoted, text};
-use super::{Answer, cached};
-use crate::http::Shared;
+use super::parts::{self, Row, encoded, inside, number, quoted, text};
+use super::{Answer, Look, cached};
 use crate::period::asked;
 use crate::problem::Problem;
 
@@ -19,14 +17,10 @@ pub(crate) async fn book(e: &Evaluator, span: Interval) -> Result<Vec<Rule>, Pro
     Ok(rule_book(e.rows(&outcomes).await?, &e.rows(&overlaps).await?, span))
 }
 
-pub(crate) async fn index(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn index(look: Look) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let title = "Rules".to_owned();
         if !e.has_table("rule_outcomes") {
@@ -37,7 +31,7 @@ pub(crate) async fn index(
         rules.sort_by(|a, b| b.hits.total_cmp(&a.hits));
         let body = html! {
             div.head { h1 { "Rules of the defences" } span.sub { (rules.len()) " rules, versions and modes" } }
-            (parts::period_picker("/rules", &q, &asked))
+            (parts::period_picker("/rules", q, &asked))
             p.note { "Right is the share of hits that met an attacker; it is read, in this order, from requests held out at random, from what clients did before and after, and from the incidents around. Meets is the share of the attack requests on its routes." }
             @if rules.is_empty() { section.box { p.lead { "No rule met anybody: no decision is recorded, so what the defences do is unknown." } } }
             @else { (table(&rows(&rules))) }
@@ -85,15 +79,10 @@ fn tone(advice: &str) -> &'static str {
     }
 }
 
-pub(crate) async fn one(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Path((defence, rule)): Path<(String, String)>,
-    Params(q): Params<Query>,
-) -> Answer {
+pub(crate) async fn one(look: Look, Path((defence, rule)): Path<(String, String)>) -> Answer {
+    let (app, q) = (&look.app, &look.q);
     let now_us = app.site.now_us();
-    cached(&app, &headers, &uri.to_string(), |s| async move {
+    cached(&look, |s| async move {
         let e = &s.evaluator;
         let name = format!("{defence}/{rule}");
         if !e.has_table("rule_outcomes") {
@@ -110,7 +99,7 @@ pub(crate) async fn one(
         let body = html! {
             p.crumbs { a href="/rules" { "Rules" } " / " (name) }
             div.head { h1 { (name) } }
-            (parts::period_picker(&path, &q, &asked))
+            (parts::period_picker(&path, q, &asked))
             (table(&rows(&rules)))
             section.box { h2 { "Hits a day" } (parts::chart(&hits(&days), "rule")) }
             section.box { h2 { "Share of hits that were right, by day" } (parts::chart(&precision(&days), "rule")) }

@@ -1,7 +1,5 @@
 //! Did it really rise after that event? The question, the answer, and the pictures behind it.
 
-use axum::extract::{Query as Params, State};
-use axum::http::{HeaderMap, Uri};
 use fishweir_detect::{Effect, Impact};
 use fishweir_metrics::{DAY_US, Evaluator, Interval, Question, daily, time_literal};
 use fishweir_report::{Line, Mark, Plot};
@@ -9,21 +7,16 @@ use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::parts::{self, Query, Row, minute, text};
-use super::{Answer, cached};
-use crate::http::Shared;
+use super::{Answer, Look, cached};
 use crate::period;
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 
 const DAYS_MAX: u32 = 1_500;
 
-pub(crate) async fn page(
-    State(app): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    Params(q): Params<Query>,
-) -> Answer {
-    cached(&app, &headers, &uri.to_string(), |s| async move { body(&s, &q).await }).await
+pub(crate) async fn page(look: Look) -> Answer {
+    let q = &look.q;
+    cached(&look, |s| async move { body(&s, q).await }).await
 }
 
 async fn body(s: &Snapshot, q: &Query) -> Result<(String, Markup), Problem> {

@@ -382,6 +382,69 @@ fn sql_reads_and_does_nothing_else() {
     assert_eq!(ask("SELECT count(*) FROM requests").0.trim(), "500", "after all that");
 }
 
+// A Python with Postgres clients, made once; `None` where that is impossible.
+fn python() -> Option<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres-clients");
+    let python = folder.join("bin/python");
+    let quiet =
+        |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let ready =
+        |p: &std::path::Path| quiet(Command::new(p).args(["-c", "import psycopg, psycopg2, sqlalchemy"]));
+    if !ready(&python) {
+        quiet(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        let packages = ["psycopg[binary]", "psycopg2-binary", "sqlalchemy"];
+        quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+    }
+    ready(&python).then_some(python)
+}
+
+const CLIENTS: &str = r#"
+import sys, datetime, psycopg, psycopg2, sqlalchemy
+port, token = sys.argv[1], sys.argv[2]
+where = dict(host="127.0.0.1", port=port, user="fishweir", password=token, dbname="fishweir")
+with psycopg.connect(**where) as c:
+    assert c.execute("SELECT count(*) FROM requests WHERE status = %s", (200,)).fetchone()[0] == 490
+    day = datetime.datetime(2026, 10, 5, 1, tzinfo=datetime.timezone.utc)
+    assert c.execute("SELECT count(*) FROM requests WHERE time < %s", (day,)).fetchone()[0] == 120
+for write in ("DELETE FROM requests WHERE status = %s", "INSERT INTO requests SELECT * FROM requests WHERE status = %s"):
+    with psycopg.connect(**where, autocommit=True) as c:
+        try:
+            c.execute(write, (200,))
+            raise SystemExit("written: " + write)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            pass
+        assert c.execute("SELECT 1").fetchone() == (1,)
+with psycopg2.connect(**where) as c:
+    cursor = c.cursor("named")
+    cursor.itersize = 100
+    cursor.execute("SELECT event_id FROM requests")
+    assert len(list(cursor)) == 500
+engine = sqlalchemy.create_engine(f"postgresql+psycopg2://fishweir:{token}@127.0.0.1:{port}/fishweir")
+looked = sqlalchemy.inspect(engine)
+assert "public" in looked.get_schema_names() and "requests" in looked.get_table_names()
+types = {c["name"]: str(c["type"]) for c in looked.get_columns("requests")}
+assert types["time"] == "TIMESTAMP" and types["latency_us"] == "BIGINT", types
+assert looked.get_pk_constraint("requests")["constrained_columns"] == [] and looked.get_indexes("requests") == []
+with engine.connect() as c:
+    assert c.dialect.server_version_info[0] == 16
+    assert c.execute(sqlalchemy.text("SELECT count(*) FROM requests")).scalar() == 500
+"#;
+
+#[test]
+fn python_clients_read_and_do_nothing_else() {
+    let Some(python) = python() else {
+        eprintln!("skipped: no Python with Postgres clients");
+        return;
+    };
+    let p = Project::new();
+    let log = p.write("a.log", log_lines(5, 0, 500, 30));
+    p.ingest("access-log", &[&log]);
+    let s = Served::start(&p, &["--no-run"]);
+    let out =
+        Command::new(python).args(["-c", CLIENTS, &s.sql.port().to_string(), &s.token]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
 const LIVE: &str = r#"
 name = "live"
 description = "A launch, then a flood."
