@@ -431,7 +431,8 @@ async fn rules_gone_bad(rule: &AlertRule, evaluator: &Evaluator) -> Result<Vec<S
     let sight = |r: &fishweir_labels::Rule| Sight {
         subject: format!("{} v{}", r.rule, r.rule_version),
         // Bad when even the best that is likely is too often wrong.
-        holds: Some(r.precision_high.is_some_and(|p| 1.0 - p > bound)),
+        // A rule of which nothing is known any more is neither.
+        holds: r.precision_high.map(|p| 1.0 - p > bound),
         text: format!(
             "{} v{}: {} of its hits were right [{} at most], {} of members stopped",
             r.rule,
@@ -443,7 +444,7 @@ async fn rules_gone_bad(rule: &AlertRule, evaluator: &Evaluator) -> Result<Vec<S
         link: format!("/rules/{}", r.rule),
         about_us: None,
     };
-    Ok(book.iter().filter(|r| r.mode == "enforce" && r.precision.is_some()).map(sight).collect())
+    Ok(book.iter().filter(|r| r.mode == "enforce").map(sight).collect())
 }
 
 async fn findings(rule: &AlertRule, evaluator: &Evaluator, now_us: i64) -> Result<Vec<Sight>, PipelineError> {

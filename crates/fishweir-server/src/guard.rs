@@ -160,7 +160,7 @@ mod tests {
             "INSERT INTO requests VALUES (1)",
             "DELETE FROM requests",
             "UPDATE requests SET path = ''",
-            "COPY requests TO '/tmp/x'",
+            "COPY requests TO 'x.csv'",
             "SET datafusion.execution.batch_size = 1",
             "SET ROLE admin",
             "SELECT 1; DROP TABLE requests",

@@ -81,9 +81,12 @@ pub(crate) async fn metrics(State(app): Shared) -> Response {
     p.one("alerts_waiting", "gauge", "Messages not delivered yet.", app.alerts.waiting());
     if let Some(feed) = &app.feed {
         let live = feed.now();
-        p.one("live_open_incidents", "gauge", "Surges open in the live stream.", live.open.len());
-        let attacks = live.open.iter().filter(|e| e.kind == "attack").count();
-        p.one("live_open_attacks", "gauge", "Open surges held for attacks.", attacks);
+        // Before the first request nothing is known to be open or not.
+        if live.clock_us.is_some() {
+            p.one("live_open_incidents", "gauge", "Surges open in the live stream.", live.open.len());
+            let attacks = live.open.iter().filter(|e| e.kind == "attack").count();
+            p.one("live_open_attacks", "gauge", "Open surges held for attacks.", attacks);
+        }
         p.one("live_rows_skipped_total", "counter", "Rows the detectors did not see.", n(&feed.skipped));
         if let Some(all) = live.rates.first() {
             p.one(

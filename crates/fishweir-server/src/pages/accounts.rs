@@ -44,7 +44,7 @@ pub(crate) async fn takeovers(look: Look) -> Answer {
             } }
             (no_sign_ins(e))
             section.box {
-                @if rows.is_empty() { p { "None in this period." } }
+                @if rows.is_empty() { p { "None is known in this period." } p.note { (parts::unseen(e, "logins", asked.period)) } }
                 @else { div.scroll { table.sortable {
                     thead { tr { th { "Takeover" } th { "Probability" } th { "Since" } th { "Cause" } th { "Campaign" } th { "Noticed" } th { "Member called" } th { "Recovered" } th { "Maturity" } } }
                     tbody { @for r in &rows { tr {
@@ -123,7 +123,7 @@ pub(crate) async fn campaigns(look: Look) -> Answer {
             (parts::period_picker("/campaigns", q, &asked))
             (no_sign_ins(e))
             section.box {
-                @if rows.is_empty() { p { "None in this period." } }
+                @if rows.is_empty() { p { "None is known in this period." } p.note { (parts::unseen(e, "logins", asked.period)) } }
                 @else { div.scroll { table.sortable {
                     thead { tr { th { "Campaign" } th { "Kind" } th { "From" } th { "To" } th.n { "Attempts" } th.n { "Names" } th.n { "Machines" } th.n { "Accounts reached" } th.n { "Stopped" } th { "Sources" } th { "State" } } }
                     tbody { @for r in &rows { tr {

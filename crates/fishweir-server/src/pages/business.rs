@@ -131,7 +131,8 @@ async fn causes(e: &Evaluator, asked: &Asked) -> Result<Markup, Problem> {
     Ok(html! {
         section.box {
             h3 { "Where takeovers come from" }
-            @if total < 20.0 { p.note { "Fewer than 20 accounts were taken in this period: too few to tell shares." } }
+            @if rows.is_empty() { p.note { "No takeover is known in this period. " (parts::unseen(e, "logins", asked.period)) } }
+            @else if total < 20.0 { p.note { "Fewer than 20 accounts are known to have been taken in this period: too few to tell shares." } }
             @else {
                 div.scroll { table {
                     thead { tr { th { "Cause" } th { "Share" } th { "What closes it" } } }

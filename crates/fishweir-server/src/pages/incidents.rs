@@ -84,23 +84,10 @@ async fn list_body(s: &Snapshot, q: &Query, now_us: i64) -> Result<(String, Mark
             }
             @if !get("route").is_empty() { span { "route " code { (get("route")) } " " a href=(parts::address("/incidents", q, &[("route", "")])) { "any route" } } }
         }
-        @if rows.is_empty() { section.box { p.lead { "No such incident in this period." } p.note { (unseen(e, asked.period)) } } }
+        @if rows.is_empty() { section.box { p.lead { "No such incident in this period." } p.note { (parts::unseen(e, "requests", asked.period)) } } }
         @else { (table(&rows, q, &verdicts)) (board(&rows, q)) }
     };
     Ok((title, page))
-}
-
-// No incident in a stretch without data is no good news.
-fn unseen(e: &Evaluator, period: Interval) -> String {
-    match e.sealed_span("requests") {
-        None => "Nothing is sealed: whether there were any is unknown.".to_owned(),
-        Some(s) if s.from_us > period.from_us || s.to_us < period.to_us => format!(
-            "Sealed data reaches from {} to {} UTC; of the rest nothing is known.",
-            parts::stamp(s.from_us),
-            parts::stamp(s.to_us)
-        ),
-        Some(_) => "The period is sealed as a whole.".to_owned(),
-    }
 }
 
 fn table(rows: &[Row], q: &Query, verdicts: &[Row]) -> Markup {

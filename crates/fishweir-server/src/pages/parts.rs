@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fishweir_metrics::{Audience, Interval, MetricValue};
+use fishweir_metrics::{Audience, Evaluator, Interval, MetricValue};
 use fishweir_report::{Card, Line, Mark, Plot, amount, bare, change, interval};
 use maud::{Markup, PreEscaped, html};
 use serde_json::{Map, Value};
@@ -224,6 +224,19 @@ pub(crate) fn share_bar(
 pub(crate) fn part_bar(part: f64) -> Markup {
     let w = (part.clamp(0.0, 1.0) * 118.0).round();
     html! { (PreEscaped(format!(r#"<svg class="bar-cell" viewBox="0 0 120 12" aria-hidden="true"><rect class="track" x="1" y="3" width="118" height="6"/><rect class="fill" x="1" y="3" width="{w}" height="6"/></svg>"#))) }
+}
+
+/// Returns what an empty list of a period means: nothing found in a stretch without data is no good news.
+pub(crate) fn unseen(e: &Evaluator, stream: &str, period: Interval) -> String {
+    match e.sealed_span(stream) {
+        None => format!("Nothing of `{stream}` is sealed: whether there were any is unknown."),
+        Some(s) if s.from_us > period.from_us || s.to_us < period.to_us => format!(
+            "Sealed data of `{stream}` reaches from {} to {} UTC; of the rest nothing is known.",
+            stamp(s.from_us),
+            stamp(s.to_us)
+        ),
+        Some(_) => "The period is sealed from its beginning to its end.".to_owned(),
+    }
 }
 
 /// Returns the conditions of a period on a time column.
