@@ -4,8 +4,9 @@ description: >-
   Requests of strangers per minute, by route, TLS fingerprint and network. A stranger is a client (device, or address where
   no device is known) that did not come from this network on any of the second to the eighth day before, in a session that
   was granted no licence in this hour or the eight before. Yesterday does not count, so that an attack over midnight stays
-  strange. `strangers` is null on days before which none of those seven days is known.
-version: 2
+  strange. Whom a defence refuses the licence cannot show that he would watch: where the device is known from any network,
+  the refusal counts like a licence. `strangers` is null on days before which none of those seven days is known.
+version: 3
 grain: minute
 time: minute
 interval: hour
@@ -25,10 +26,25 @@ WITH hits AS (
     coalesce(asn, -1) AS asn
   FROM requests
   WHERE time >= $from AND time < $to
-), played AS (
-  SELECT DISTINCT hash64(session) AS session, date_bin(INTERVAL '1 hour', time) AS hour FROM requests
+), refused AS (
+  SELECT DISTINCT
+    hash64(session) AS session, date_bin(INTERVAL '1 hour', time) AS hour, date_bin(INTERVAL '1 day', time) AS day,
+    hash64(coalesce(device, ip, '')) AS client
+  FROM requests
   WHERE time >= $from - INTERVAL '8 hours' AND time < $to
-    AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
+    AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status >= 400
+    AND coalesce(mode, 'enforce') = 'enforce'
+    AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))
+), played AS (
+  SELECT DISTINCT session, hour FROM (
+    SELECT hash64(session) AS session, date_bin(INTERVAL '1 hour', time) AS hour FROM requests
+    WHERE time >= $from - INTERVAL '8 hours' AND time < $to
+      AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
+    UNION ALL
+    SELECT r.session, r.hour FROM refused r JOIN seen_clients s ON s.client = r.client
+    WHERE s.hour >= r.day - INTERVAL '8 days' AND s.hour < r.day - INTERVAL '1 day'
+      AND s.hour >= $from - INTERVAL '9 days' AND s.hour < $to - INTERVAL '1 day'
+  ) asked
 ), followed AS (
   -- Whole hours, so that the cut of a run into steps changes nothing.
   SELECT DISTINCT session, hour + later AS hour, true AS has_played

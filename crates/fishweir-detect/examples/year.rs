@@ -1,6 +1,6 @@
 //! Time and memory of the detector over a year of minutes of many routes.
 //!
-//! `cargo run --release -p fishweir-detect --example year -- 300` follows 300 routes.
+//! `cargo run --release -p fishweir-detect --example year -- 300 2` follows 300 routes on two threads, a day at a time.
 
 mod common;
 
@@ -26,21 +26,25 @@ fn peak_mib() -> Option<f64> {
 }
 
 fn main() {
-    let routes: usize = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(300);
+    let number =
+        |n: usize, usual: usize| std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(usual);
+    let (routes, threads) = (number(1, 300), number(2, 2));
     let (mut drawing, mut detecting) = (0.0, 0.0);
-    let mut row = vec![0.0; routes];
     let mut detector = SurgeDetector::new(DetectorConfig::default(), routes);
-    for t in 0..365 * DAY {
+    for day in 0..365 {
         let begun = Instant::now();
-        row.iter_mut().enumerate().for_each(|(r, c)| *c = count(r, t));
+        let minutes = day * DAY..(day + 1) * DAY;
+        let counts: Vec<Vec<f64>> =
+            (0..routes).map(|r| minutes.clone().map(|t| count(r, t)).collect()).collect();
         drawing += begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        detector.tick(&row);
+        let lists: Vec<&[f64]> = counts.iter().map(Vec::as_slice).collect();
+        detector.feed(&lists, threads);
         detecting += begun.elapsed().as_secs_f64();
     }
     let surges = detector.finish().len();
     let memory = peak_mib().map_or("unknown".to_owned(), |m| format!("{m:.0} MiB"));
     println!(
-        "{routes} routes, 365 days: {detecting:.0} s on one core, {memory}, {surges} surges (drawing {drawing:.0} s)"
+        "{routes} routes, 365 days, {threads} threads: {detecting:.0} s, {memory}, {surges} surges (drawing {drawing:.0} s)"
     );
 }

@@ -144,6 +144,13 @@ pub struct SurgeDetector {
     closed: Vec<Surge>,
 }
 
+/// A minute that may open a surge.
+struct Opening {
+    z: f64,
+    forecast: Forecast,
+    point: Point,
+}
+
 #[derive(Clone, Copy)]
 struct Forecast {
     expected: f64,
@@ -173,49 +180,68 @@ impl SurgeDetector {
         let t = self.minute;
         self.minute += 1;
         let config = &self.config;
-        let mut openings: Vec<(usize, f64, Forecast, Point)> = Vec::new();
+        let mut openings: Vec<(usize, Opening)> = Vec::new();
         let mut tests = 0usize;
         for (i, s) in self.series.iter_mut().enumerate() {
             let count = counts.get(i).copied().unwrap_or(f64::NAN);
-            s.push(count);
-            s.forget(t, config);
-            if count.is_nan() {
-                continue;
-            }
-            if count > 0.0 && s.seen_from.is_none() {
-                s.seen_from = Some(t);
-            }
-            tests += 1;
-            // WHY: a minute that cannot open anything needs no forecast; sparse series cost nothing.
-            if s.open.is_none() && count < config.excess_min {
-                s.cusum = (s.cusum - config.cusum_slack).max(0.0);
-                s.remember(None);
-                continue;
-            }
-            let f = s.forecast(t, config);
-            let p = point(t, count, f);
-            s.remember(Some(p));
-            if s.open.is_some() {
-                s.follow(t, p, config, &mut self.closed);
-                continue;
-            }
-            s.cusum = (s.cusum + p.z.min(10.0) - config.cusum_slack).max(0.0);
-            let excess = count - p.expected;
-            let step = p.z >= config.open_z && excess >= config.excess_min;
-            let drift = s.cusum >= config.cusum_open && p.z > config.close_z && excess >= config.excess_min;
-            if step || drift {
-                openings.push((i, if drift { p.z.max(config.open_z) } else { p.z }, f, p));
-            }
+            tests += usize::from(!count.is_nan());
+            openings.extend(s.step(t, count, config, &mut self.closed).map(|o| (i, o)));
         }
         // The strongest of the minute come first where several open at once.
-        openings.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let chances: Vec<f64> = openings.iter().map(|o| normal_tail(o.1)).collect();
+        openings.sort_by(|a, b| b.1.z.total_cmp(&a.1.z));
+        let chances: Vec<f64> = openings.iter().map(|o| normal_tail(o.1.z)).collect();
         let kept = discoveries(&chances, tests, config.false_discovery);
-        for (i, _, f, p) in openings.into_iter().zip(kept).filter(|o| o.1).map(|o| o.0) {
+        for (i, o) in openings.into_iter().zip(kept).filter(|o| o.1).map(|o| o.0) {
             if let Some(s) = self.series.get_mut(i) {
-                s.begin(i, t, f, p, config);
+                s.begin(i, t, o.forecast, o.point, config);
             }
         }
+    }
+
+    /// Takes the counts of many minutes, a list per series in order, all equally long, as so many calls
+    /// of [`Self::tick`] would. Series are followed one after the other, on so many threads.
+    ///
+    /// # Panics
+    /// Where a thread cannot be started.
+    pub fn feed(&mut self, counts: &[&[f64]], threads: usize) {
+        let length = counts.iter().map(|c| c.len()).max().unwrap_or(0);
+        // What passes `open_z` passes the control of false discoveries of so few series as well, whatever
+        // the others do: then no series needs to wait for the rest of its minute.
+        #[expect(clippy::cast_precision_loss, reason = "number of series")]
+        let apart = normal_tail(self.config.open_z) * self.series.len() as f64 <= self.config.false_discovery;
+        if !apart {
+            for t in 0..length {
+                let row: Vec<f64> = counts.iter().map(|c| c.get(t).copied().unwrap_or(f64::NAN)).collect();
+                self.tick(&row);
+            }
+            return;
+        }
+        let (first, config) = (self.minute, &self.config);
+        let share = self.series.len().div_ceil(threads.max(1)).max(1);
+        let follow = |from: usize, part: &mut [Series]| {
+            let mut closed = Vec::new();
+            for (i, s) in part.iter_mut().enumerate().map(|(n, s)| (from + n, s)) {
+                for k in 0..length {
+                    let count = counts.get(i).and_then(|c| c.get(k)).copied().unwrap_or(f64::NAN);
+                    if let Some(o) = s.step(first + k, count, config, &mut closed) {
+                        s.begin(i, first + k, o.forecast, o.point, config);
+                    }
+                }
+            }
+            closed
+        };
+        let parts = self.series.chunks_mut(share).enumerate().map(|(n, part)| (n * share, part));
+        let closed: Vec<Vec<Surge>> = if threads <= 1 {
+            parts.map(|(from, part)| follow(from, part)).collect()
+        } else {
+            let follow = &follow;
+            std::thread::scope(|scope| {
+                let all: Vec<_> = parts.map(|(from, part)| scope.spawn(move || follow(from, part))).collect();
+                all.into_iter().map(|t| t.join().expect("a detector does not panic")).collect()
+            })
+        };
+        self.closed.extend(closed.into_iter().flatten());
+        self.minute += length;
     }
 
     /// Returns the standard score and the expectation of a count over the last sixty seconds, as if the
@@ -325,6 +351,43 @@ impl Series {
         self.log.push(count.ln_1p());
         self.flagged.push(false);
         self.profile.push(f64::NAN);
+    }
+
+    // The next minute; a surge that is open is followed.
+    fn step(
+        &mut self,
+        t: usize,
+        count: f64,
+        config: &DetectorConfig,
+        closed: &mut Vec<Surge>,
+    ) -> Option<Opening> {
+        self.push(count);
+        self.forget(t, config);
+        if count.is_nan() {
+            return None;
+        }
+        if count > 0.0 && self.seen_from.is_none() {
+            self.seen_from = Some(t);
+        }
+        // WHY: a minute that cannot open anything needs no forecast; sparse series cost nothing.
+        if self.open.is_none() && count < config.excess_min {
+            self.cusum = (self.cusum - config.cusum_slack).max(0.0);
+            self.remember(None);
+            return None;
+        }
+        let forecast = self.forecast(t, config);
+        let p = point(t, count, forecast);
+        self.remember(Some(p));
+        if self.open.is_some() {
+            self.follow(t, p, config, closed);
+            return None;
+        }
+        self.cusum = (self.cusum + p.z.min(10.0) - config.cusum_slack).max(0.0);
+        let excess = count - p.expected;
+        let step = p.z >= config.open_z && excess >= config.excess_min;
+        let drift = self.cusum >= config.cusum_open && p.z > config.close_z && excess >= config.excess_min;
+        let z = if drift { p.z.max(config.open_z) } else { p.z };
+        (step || drift).then_some(Opening { z, forecast, point: p })
     }
 
     // What no forecast looks at any more.

@@ -154,15 +154,15 @@ impl BurstScan {
         }
     }
 
-    /// Returns the score of the last sixty seconds, what they brought and what was expected, as if a
+    /// Returns the score of the last seconds, `part` of a minute, and what was expected of them, as if a
     /// minute ended now; `None` before a day of data or where a burst has just ended.
     #[must_use]
-    pub fn peek(&self, count: f64) -> Option<(f64, f64)> {
+    pub fn peek(&self, count: f64, part: f64) -> Option<(f64, f64)> {
         let t = self.counts.len();
         if self.seen <= DAY || t < self.blocked_until {
             return None;
         }
-        let expected = (self.usual(t) * self.ratio).max(0.0);
+        let expected = (self.usual(t) * self.ratio * part).max(0.0);
         Some((self.z(0, count, expected), expected))
     }
 

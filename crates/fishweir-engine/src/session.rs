@@ -70,6 +70,12 @@ impl Engine {
         Ok(Self { runtime, config: session })
     }
 
+    /// Returns the number of threads a computation may use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.config.target_partitions()
+    }
+
     /// Makes the files of a store readable; call once per store root.
     pub fn register_store(&self, root: &Url, store: Arc<dyn ObjectStore>) {
         self.runtime.register_object_store(root, store);

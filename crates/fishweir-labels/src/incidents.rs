@@ -124,7 +124,7 @@ impl DosIncidents {
             (focus.to_us + OVERLAP_DAYS * DAY_US).min(end_us),
         );
         let minutes = series::load(catalog, span, focus, self.config.excess_min).await?;
-        let surges = minutes.as_ref().map(|m| self.surges(m)).unwrap_or_default();
+        let surges = minutes.as_ref().map(|m| self.surges(m, catalog.threads())).unwrap_or_default();
         let strangers = strangers::load(catalog, span, focus, &self.scan).await?;
         let around = Around {
             span,
@@ -144,17 +144,11 @@ impl DosIncidents {
         Ok(out)
     }
 
-    fn surges(&self, minutes: &Minutes) -> Vec<Surge> {
+    fn surges(&self, minutes: &Minutes, threads: usize) -> Vec<Surge> {
         let mut detector = SurgeDetector::new(self.config.clone(), minutes.counts.len());
-        let length = minutes.counts.first().map_or(0, Vec::len);
         let last = minutes.counts.first().and_then(|c| c.iter().rposition(|n| *n > 0.0)).unwrap_or(0);
-        let mut row = vec![0.0; minutes.counts.len()];
-        for t in 0..length.min(last + 1) {
-            for (slot, c) in row.iter_mut().zip(&minutes.counts) {
-                *slot = c.get(t).copied().unwrap_or(f64::NAN);
-            }
-            detector.tick(&row);
-        }
+        let counts: Vec<&[f64]> = minutes.counts.iter().map(|c| &c[..c.len().min(last + 1)]).collect();
+        detector.feed(&counts, threads);
         detector.finish()
     }
 
@@ -170,7 +164,9 @@ impl DosIncidents {
         let peak_us = peak.map_or(range.from_us, |p| around.at(p.minute));
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
-        let look = raw::look(catalog, judged, range.from_us, peak_us, told, c.excess.is_some()).await?;
+        let burst = c.excess.is_some();
+        let scope = raw::Scope { told, burst, routes: if burst { &c.routes } else { &[] } };
+        let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
             _ => c.routes.clone(),

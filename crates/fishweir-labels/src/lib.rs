@@ -37,7 +37,7 @@ pub use campaigns::{CAMPAIGN_RULES, LoginCampaigns};
 pub use classify::{Evidence, SurgeKind, attack_probability, kind};
 pub use functions::{Expects, FUNCTIONS_MAX, Function, FunctionError, Vote, load_functions};
 pub use incidents::DosIncidents;
-pub use live::{LiveEvent, LiveHistory, LiveHit, LiveMinute, LiveRate, LiveWatch, known_key};
+pub use live::{LiveEvent, LiveHistory, LiveHit, LiveMinute, LiveRate, LiveWatch, known_anywhere, known_key};
 pub use live_rows::{LIVE_INCIDENTS, LiveRows, live_incident_row, live_incident_table};
 pub use outcome::{Attacked, Estimate, Tally, recall};
 pub use review::{Judgement, Reviewed, reviewed, sampling_chances};
@@ -47,4 +47,4 @@ pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
-pub const CLASSIFIER: &str = "dos-heuristic-2";
+pub const CLASSIFIER: &str = "dos-heuristic-3";

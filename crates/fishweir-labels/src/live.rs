@@ -4,22 +4,24 @@
 //! Between two minutes the last sixty seconds are held against the forecast of the minute that has
 //! begun; whatever opens that way must be confirmed by the minutes themselves, or it is withdrawn.
 
+mod judge;
+pub(crate) mod newcomers;
 mod rates;
 
 pub use rates::{LiveMinute, LiveRate};
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use fishweir_detect::{BurstScan, DetectorConfig, ScanConfig, SurgeDetector};
-use fishweir_pipeline::{DAY_US, HOUR_US, Interval, MINUTE_US};
+use fishweir_pipeline::{DAY_US, HOUR_US, MINUTE_US};
 use serde::Serialize;
 
-use crate::candidates::Candidate;
-use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
-use crate::incidents::{evidence, identity, top_routes};
-use crate::live_marks::{JA4, MarkKey, Marks, NETWORK};
-use crate::notes::{self, Note};
-use crate::raw::{ClientSums, Look, RouteSums};
+use crate::classify::{SurgeKind, attack_probability, kind};
+use crate::incidents::identity;
+use crate::live::judge::Judged;
+use crate::live::newcomers::{Counted, Newcomers};
+use crate::live_marks::{MarkKey, Marks};
+use crate::notes::Note;
 
 /// One request, as far as the live path looks at it.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct LiveHit<'a> {
     pub with_account: bool,
     /// Whether a licence was granted.
     pub licensed: bool,
+    /// Whether a defence refused the licence.
+    pub refused: bool,
     /// Whether the service failed it.
     pub failed: bool,
     /// Whether a defence stopped it.
@@ -57,7 +61,7 @@ pub struct LiveHistory {
     pub counts: Vec<Vec<f64>>,
     /// Requests of strangers a minute, per series; `None` where they are not told apart.
     pub strangers: Option<Vec<Vec<f64>>>,
-    /// Clients seen on earlier days, see [`known_key`].
+    /// Clients seen on earlier days: [`known_key`] of each network and [`known_anywhere`].
     pub known: HashSet<u64>,
     /// Sessions, by hash, that were granted a licence in the last hours.
     pub sessions: HashSet<i64>,
@@ -70,6 +74,12 @@ pub struct LiveHistory {
 #[must_use]
 pub fn known_key(client: i64, network: i64) -> u64 {
     (client.cast_unsigned() ^ network.cast_unsigned().rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Returns the key of a client on whatever network.
+#[must_use]
+pub fn known_anywhere(client: i64) -> u64 {
+    known_key(client, i64::MIN)
 }
 
 /// What the live path says.
@@ -105,6 +115,10 @@ pub struct LiveEvent {
 
 const ROUTES_MAX: usize = 60;
 const RING_S: usize = 60;
+/// Strangers are looked at over a few seconds as well: a flood stands out from them before it stands out
+/// from a minute.
+const SHORT_S: usize = 10;
+const SHORT_PART: f64 = 1.0 / 6.0;
 /// Score beyond the usual threshold that seconds need: they are looked at sixty times as often.
 const EARLY_MARGIN: f64 = 1.0;
 const CONFIRM_US: i64 = 3 * MINUTE_US;
@@ -113,7 +127,6 @@ const UPDATE_S: i64 = 30;
 const LATE_S: i64 = 2;
 const PAST_MIN: usize = 240;
 const BEFORE_MIN: usize = 60;
-const GAP_MIN: usize = 3;
 const CLIENTS_MAX: usize = 200_000;
 const SESSIONS_MAX: usize = 2_000_000;
 const SESSIONS_US: i64 = 4 * HOUR_US;
@@ -126,18 +139,22 @@ const VOLUME: usize = 1;
 const TRACKS: [usize; 2] = [STRANGERS, VOLUME];
 /// Share of strangers from which on a surge of volume is the burst beside it.
 const SAME_SHARE: f64 = 0.5;
-const NEARLY_ALL: f64 = 0.7;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     n: f64,
+    /// By strangers.
     odd: f64,
+    /// Of those, by strangers who may yet turn out to be members.
+    pending: f64,
     failed: f64,
 }
 
 /// A minute, per series and in total.
 #[derive(Clone, Debug, Default)]
 struct Minute {
+    /// Minutes since 1970.
+    number: i64,
     series: Vec<Count>,
     with_account: f64,
     stopped: f64,
@@ -171,6 +188,7 @@ pub struct LiveWatch {
     detector: SurgeDetector,
     scans: Option<Vec<BurstScan>>,
     marks: Marks,
+    newcomers: Newcomers,
     ticked: usize,
     known: HashSet<u64>,
     notes: Vec<Note>,
@@ -209,6 +227,7 @@ impl LiveWatch {
             odd_counts: queue(history.strangers.unwrap_or_default()),
             scans: told.then(Vec::new),
             marks: Marks::new(&scan, history.marks),
+            newcomers: Newcomers::default(),
             config,
             scan,
             from_us: history.from_us,
@@ -239,7 +258,8 @@ impl LiveWatch {
             let of = |all: &[VecDeque<f64>], i: usize| {
                 all[i].get(t).copied().filter(|v| v.is_finite()).unwrap_or(0.0)
             };
-            let count = |i| Count { n: of(&self.counts, i), odd: of(&self.odd_counts, i), failed: 0.0 };
+            let count =
+                |i| Count { n: of(&self.counts, i), odd: of(&self.odd_counts, i), ..Count::default() };
             let series = (0..self.routes.len()).map(count).collect();
             self.past.push_back(Minute { series, ..Minute::default() });
         }
@@ -292,6 +312,9 @@ impl LiveWatch {
         let s = hit.time_us.div_euclid(1_000_000);
         let mut out = Vec::new();
         let now = *self.second.get_or_insert(s);
+        if self.minute.number == 0 {
+            self.minute.number = now.div_euclid(60);
+        }
         if self.ring.is_empty() && self.ticked == 0 {
             self.from_us = hit.time_us - hit.time_us.rem_euclid(MINUTE_US);
         }
@@ -322,6 +345,8 @@ impl LiveWatch {
     fn count(&mut self, hit: &LiveHit<'_>) {
         let series = self.series_of(hit.route);
         let odd = self.scans.is_some() && self.is_strange(hit);
+        // Who is not signed in will not watch.
+        let pending = odd && hit.with_account;
         let (n, now) = (self.routes.len(), self.second.unwrap_or(0));
         let ahead = usize::try_from(hit.time_us.div_euclid(1_000_000) - now).unwrap_or(0);
         while self.newest.len() <= ahead {
@@ -336,13 +361,8 @@ impl LiveWatch {
                 }
                 all[i].n += 1.0;
                 all[i].odd += f64::from(u8::from(odd));
+                all[i].pending += f64::from(u8::from(pending));
                 all[i].failed += f64::from(u8::from(hit.failed));
-            }
-        }
-        if odd {
-            self.marks.count((NETWORK, hit.network));
-            if let Some(ja4) = hit.ja4 {
-                self.marks.count((JA4, ja4));
             }
         }
         self.minute.with_account += f64::from(u8::from(hit.with_account));
@@ -354,6 +374,13 @@ impl LiveWatch {
             if open.strangers.len() < CLIENTS_MAX || open.strangers.contains_key(&hit.client) {
                 *open.strangers.entry(hit.client).or_default() += 1;
             }
+        }
+        if odd {
+            let second = hit.time_us.div_euclid(1_000_000).max(now);
+            let LiveHit { client, network, ja4, .. } = *hit;
+            let counted = Counted { second, series, client, network, ja4, pending };
+            self.marks.count(&counted);
+            self.await_licence(hit.session, counted);
         }
     }
 
@@ -391,8 +418,10 @@ impl LiveWatch {
             self.sessions[0].clear();
         }
         if let Some(session) = hit.session {
-            if hit.licensed && self.sessions[0].len() < SESSIONS_MAX {
+            let follows = hit.licensed || (hit.refused && self.known.contains(&known_anywhere(hit.client)));
+            if follows && self.sessions[0].len() < SESSIONS_MAX {
                 self.sessions[0].insert(session);
+                self.turned_member(session);
             }
             if self.sessions.iter().any(|s| s.contains(&session)) {
                 return false;
@@ -416,6 +445,7 @@ impl LiveWatch {
                 self.ring.pop_front();
             }
             self.second = Some(now + 1);
+            self.end_of_grace(now + 1);
             if (now + 1) % 60 == 0 {
                 self.end_minute((now + 1) * 1_000_000, out);
             } else {
@@ -427,7 +457,7 @@ impl LiveWatch {
     fn skip(&mut self, to: i64, out: &mut Vec<LiveEvent>) {
         out.extend(self.finish());
         self.ring.clear();
-        self.minute = Minute::default();
+        self.minute = Minute { number: to.div_euclid(60), ..Minute::default() };
         self.past.clear();
         self.second = Some(to);
         self.fill_to(to * 1_000_000);
@@ -450,7 +480,7 @@ impl LiveWatch {
             return;
         }
         while missing > 0 {
-            self.marks.tick(&self.odd_counts[0], false);
+            self.marks.tick(&self.odd_counts[0], false, 1.0);
             self.counts.iter_mut().chain(&mut self.odd_counts).for_each(|q| q.push_back(f64::NAN));
             self.tick(&blank, &blank);
             missing -= 1;
@@ -461,6 +491,8 @@ impl LiveWatch {
         self.fill_to(end_us - MINUTE_US);
         let n = self.routes.len();
         let mut minute = std::mem::take(&mut self.minute);
+        minute.number = (end_us - MINUTE_US) / MINUTE_US;
+        self.minute.number = minute.number + 1;
         minute.series.resize_with(n, Count::default);
         #[expect(clippy::cast_precision_loss, reason = "clients of a minute")]
         let distinct = minute.clients.len() as f64;
@@ -470,8 +502,9 @@ impl LiveWatch {
             self.ticked_us() == end_us - MINUTE_US && (self.ring.len() >= RING_S || !self.past.is_empty());
         let value = |v: f64| if whole { v } else { f64::NAN };
         let row: Vec<f64> = minute.series.iter().map(|c| value(c.n)).collect();
-        let odd: Vec<f64> = minute.series.iter().map(|c| value(c.odd)).collect();
-        self.marks.tick(&self.odd_counts[0], whole && self.scans.is_some());
+        let share = self.newcomers.share();
+        let odd: Vec<f64> = minute.series.iter().map(|c| value(c.strange(share))).collect();
+        self.marks.tick(&self.odd_counts[0], whole && self.scans.is_some(), share);
         for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
         }
@@ -494,26 +527,23 @@ impl LiveWatch {
         for k in TRACKS {
             out.extend(self.say(k, "update", now_us));
         }
-        if self.open.iter().all(Option::is_some) || self.ring.len() < RING_S.min(15) || self.ticked == 0 {
+        if self.open.iter().all(Option::is_some) || self.ticked == 0 {
             return;
         }
-        let mut last = vec![Count::default(); self.routes.len()];
-        for s in &self.ring {
-            for (sum, c) in last.iter_mut().zip(s) {
-                sum.n += c.n;
-                sum.odd += c.odd;
-            }
-        }
+        let share = self.newcomers.share();
+        let (last, newest) = (self.last_seconds(RING_S), self.last_seconds(SHORT_S));
         let mut seen: [Option<Vec<(f64, String)>>; 2] = [None, None];
         for (i, c) in last.iter().enumerate() {
             let volume = self.detector.peek(i, c.n).filter(|p| {
                 p.z >= self.config.open_z + EARLY_MARGIN && p.observed - p.expected >= self.config.excess_min
             });
-            let odd = self.scans.as_ref().and_then(|s| s.get(i)?.peek(c.odd)).filter(|(z, expected)| {
-                *z >= self.scan.open_z + EARLY_MARGIN && c.odd - expected >= self.scan.excess_min
-            });
-            let sizes = [odd.map(|o| c.odd - o.1), volume.map(|p| p.excess())];
-            for (list, size) in seen.iter_mut().zip(sizes) {
+            let odd = |k: f64, part: f64| {
+                let (z, expected) = self.scans.as_ref()?.get(i)?.peek(k, part)?;
+                let far = z >= self.scan.open_z + EARLY_MARGIN && k - expected >= self.scan.excess_min;
+                far.then_some(k - expected)
+            };
+            let odd = odd(c.strange(share), 1.0).or_else(|| odd(newest[i].strange(share), SHORT_PART));
+            for (list, size) in seen.iter_mut().zip([odd, volume.map(|p| p.excess())]) {
                 let Some(size) = size else { continue };
                 let list = list.get_or_insert_default();
                 list.extend(self.routes[i].clone().map(|name| (size, name)));
@@ -527,6 +557,19 @@ impl LiveWatch {
             self.begin(k, [start_us, now_us], now_us, routes, false);
             out.extend(self.say(k, "open", now_us));
         }
+    }
+
+    // Sums over the newest seconds, per series.
+    fn last_seconds(&self, seconds: usize) -> Vec<Count> {
+        let mut out = vec![Count::default(); self.routes.len()];
+        for second in self.ring.iter().rev().take(seconds) {
+            for (sum, c) in out.iter_mut().zip(second) {
+                sum.n += c.n;
+                sum.odd += c.odd;
+                sum.pending += c.pending;
+            }
+        }
+        out
     }
 
     fn begin(
@@ -657,102 +700,4 @@ impl LiveWatch {
             stranger_clients: told.then_some(open.strangers.len() as f64),
         })
     }
-
-    // The open surge by the same functions as on the sealed path.
-    fn judge(&self, k: usize, now_us: i64) -> Option<Judged> {
-        let open = self.open[k].as_ref()?;
-        let w = self.windows(open, now_us);
-        let look = self.look_at(open, &w);
-        let [n, _, n0, _] = look.all;
-        let extra = (n - n0 * w.scale).max(0.0);
-        let odd_extra = (look.odd.requests - look.odd_before.requests * w.scale).max(0.0);
-        let by_strangers = k == STRANGERS;
-        let share =
-            if by_strangers { Some(1.0) } else { (extra > 0.0).then(|| (odd_extra / extra).min(1.0)) };
-        // Where nearly all of a surge is strange, all of it is the burst.
-        let whole = !by_strangers || (open.with_volume && odd_extra >= NEARLY_ALL * extra);
-        let excess = if whole { extra.max(odd_extra) } else { odd_extra };
-        let candidate = Candidate {
-            start: 0,
-            end: 0,
-            noticed: 0,
-            open: true,
-            peak_z: 0.0,
-            history_weeks: 0.0,
-            routes: open.routes.clone(),
-            points: BTreeMap::new(),
-            excess: by_strangers.then_some((odd_extra, 0.0, odd_extra)),
-            stranger_share: share.filter(|_| self.scans.is_some()),
-            found_by: Vec::new(),
-            judged_by: None,
-        };
-        let calm = sum(&w.before, |m| m.stopped) * w.scale;
-        let stopped = (sum(&w.during, |m| m.stopped) - calm).max(0.0);
-        let stopped_share = (stopped > 0.0 && excess > 0.0).then(|| (stopped / excess).min(1.0));
-        let noted = notes::kinds(&self.notes, Interval::new(open.start_us, now_us));
-        let evidence = evidence(&look, &candidate, excess, stopped_share, noted, &open.routes);
-        Some(Judged { evidence, excess, requests: n, top: top_routes(&look) })
-    }
-
-    // The minutes of the surge, and up to an hour before it.
-    #[expect(clippy::cast_precision_loss, reason = "seconds and minutes")]
-    fn windows(&self, open: &Open, now_us: i64) -> Windows<'_> {
-        let since = usize::try_from((now_us - open.start_us) / MINUTE_US).unwrap_or(0).min(self.past.len());
-        let split = self.past.len() - since;
-        let before: Vec<&Minute> =
-            self.past.iter().take(split.saturating_sub(GAP_MIN)).rev().take(BEFORE_MIN).collect();
-        let during = self.past.iter().skip(split).chain([&self.minute]).collect();
-        let length = (now_us - open.start_us).max(1_000_000) as f64 / MINUTE_US as f64;
-        let scale = if before.is_empty() { 0.0 } else { length / before.len() as f64 };
-        Windows { before, during, scale }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "clients")]
-    fn look_at(&self, open: &Open, w: &Windows<'_>) -> Look {
-        let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
-        let series = |i: usize| {
-            let both =
-                |f: fn(Count) -> f64| (sum(&w.during, |m| f(of(m, i))), sum(&w.before, |m| f(of(m, i))));
-            let ((n, n0), (odd, odd0), (failed, failed0)) =
-                (both(|c| c.n), both(|c| c.odd), both(|c| c.failed));
-            RouteSums { n, n0, odd, odd0, failed, failed0, ..RouteSums::default() }
-        };
-        let named = self.routes.iter().enumerate();
-        let routes = named.filter_map(|(i, r)| Some(RouteSums { route: r.clone()?, ..series(i) })).collect();
-        let whole = series(0);
-        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.len() as f64 };
-        Look {
-            scale: w.scale,
-            odd: ClientSums {
-                requests: whole.odd,
-                clients: open.strangers.len() as f64,
-                busiest: open.strangers.values().copied().max().map_or(0.0, f64::from),
-                ..ClientSums::default()
-            },
-            odd_before: ClientSums { requests: whole.odd0, ..ClientSums::default() },
-            all: [whole.n, sum(&w.during, |m| m.with_account), whole.n0, sum(&w.before, |m| m.with_account)],
-            clients: [sum(&w.during, distinct), sum(&w.before, distinct)],
-            routes,
-            ..Look::default()
-        }
-    }
-}
-
-/// What is known of an open surge.
-struct Judged {
-    evidence: Evidence,
-    excess: f64,
-    requests: f64,
-    top: Vec<String>,
-}
-
-/// Minutes of a surge and before it; `scale` is the length of the first over that of the second.
-struct Windows<'a> {
-    before: Vec<&'a Minute>,
-    during: Vec<&'a Minute>,
-    scale: f64,
-}
-
-fn sum(all: &[&Minute], f: impl Fn(&Minute) -> f64) -> f64 {
-    all.iter().map(|m| f(m)).sum()
 }

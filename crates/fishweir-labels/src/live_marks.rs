@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use fishweir_detect::{BurstScan, ScanConfig};
 
+use crate::live::newcomers::Counted;
+
 /// Kind of a mark and its value, hashed.
 pub(crate) type MarkKey = (u8, i64);
 
@@ -20,14 +22,25 @@ const IDLE_MIN: usize = 7 * 1_440;
 struct One {
     counts: VecDeque<f64>,
     scan: BurstScan,
-    now: f64,
+    now: Now,
+}
+
+/// Requests of strangers in the present minute, and those of them that may turn out to be members'.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    odd: f64,
+    pending: f64,
 }
 
 /// Requests of strangers a minute, by mark.
 pub(crate) struct Marks {
     config: ScanConfig,
     all: HashMap<MarkKey, One>,
-    newcomers: HashMap<MarkKey, f64>,
+    newcomers: HashMap<MarkKey, Now>,
+}
+
+fn keys(hit: &Counted) -> impl Iterator<Item = MarkKey> {
+    [Some((NETWORK, hit.network)), hit.ja4.map(|ja4| (JA4, ja4))].into_iter().flatten()
 }
 
 fn scanned(config: &ScanConfig, counts: &VecDeque<f64>) -> BurstScan {
@@ -42,30 +55,50 @@ impl Marks {
         let mut all = HashMap::new();
         for (key, counts) in history.into_iter().take(MARKS_MAX) {
             let counts = VecDeque::from(counts);
-            all.insert(key, One { scan: scanned(config, &counts), counts, now: 0.0 });
+            all.insert(key, One { scan: scanned(config, &counts), counts, now: Now::default() });
         }
         Self { config: config.clone(), all, newcomers: HashMap::new() }
     }
 
     /// Counts a request of a stranger.
-    pub(crate) fn count(&mut self, key: MarkKey) {
-        if let Some(one) = self.all.get_mut(&key) {
-            one.now += 1.0;
-        } else if self.newcomers.len() < NEWCOMERS_MAX || self.newcomers.contains_key(&key) {
-            *self.newcomers.entry(key).or_default() += 1.0;
+    pub(crate) fn count(&mut self, hit: &Counted) {
+        for key in keys(hit) {
+            let now = if let Some(one) = self.all.get_mut(&key) {
+                &mut one.now
+            } else if self.newcomers.len() < NEWCOMERS_MAX || self.newcomers.contains_key(&key) {
+                self.newcomers.entry(key).or_default()
+            } else {
+                continue;
+            };
+            now.odd += 1.0;
+            now.pending += f64::from(u8::from(hit.pending));
+        }
+    }
+
+    /// Takes a request of the present minute for decided; `odd` is what it then counts more.
+    pub(crate) fn recount(&mut self, hit: &Counted, odd: f64) {
+        for key in keys(hit) {
+            let one = self.all.get_mut(&key).map(|one| &mut one.now);
+            if let Some(now) = one.or_else(|| self.newcomers.get_mut(&key)) {
+                now.odd += odd;
+                now.pending -= f64::from(u8::from(hit.pending));
+            }
         }
     }
 
     /// Ends a minute; `whole` are the strangers a minute of all marks up to before it, NaN where they
-    /// were not told. `known` is false for a minute without data.
-    pub(crate) fn tick(&mut self, whole: &VecDeque<f64>, known: bool) {
+    /// were not told. `known` is false for a minute without data, `share` the part of the undecided that
+    /// stays strange.
+    pub(crate) fn tick(&mut self, whole: &VecDeque<f64>, known: bool, share: f64) {
+        let strange = |now: Now| (now.odd - (1.0 - share) * now.pending).max(0.0);
         for one in self.all.values_mut() {
-            let k = if known { one.now } else { f64::NAN };
-            one.now = 0.0;
+            let k = if known { strange(one.now) } else { f64::NAN };
+            one.now = Now::default();
             one.counts.push_back(k);
             one.scan.tick(k);
         }
-        for (key, k) in self.newcomers.drain() {
+        for (key, now) in self.newcomers.drain() {
+            let k = strange(now);
             if !known || k < NEWCOMER_MIN || self.all.len() >= MARKS_MAX {
                 continue;
             }
@@ -75,7 +108,7 @@ impl Marks {
             let mut scan = scanned(&self.config, &counts);
             counts.push_back(k);
             scan.tick(k);
-            self.all.insert(key, One { counts, scan, now: 0.0 });
+            self.all.insert(key, One { counts, scan, now: Now::default() });
         }
     }
 

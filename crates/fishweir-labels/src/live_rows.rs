@@ -68,6 +68,9 @@ impl<'a> LiveRows<'a> {
         let action = self.text("action", r).unwrap_or_default();
         let challenged =
             matches!(action, "challenge" | "step_up") && self.text("challenge_result", r) != Some("passed");
+        let stopped = self.text("mode", r).is_none_or(|m| m == "enforce")
+            && (matches!(action, "block" | "limit") || challenged);
+        let licence = route.contains("licence") || route.contains("license");
         LiveHit {
             time_us: self.time.value(r),
             route,
@@ -76,10 +79,10 @@ impl<'a> LiveRows<'a> {
             ja4: self.text("ja4", r).map(hash64),
             session: self.text("session", r).map(hash64),
             with_account: self.text("account", r).is_some(),
-            licensed: status < 400 && (route.contains("licence") || route.contains("license")),
+            licensed: licence && status < 400,
+            refused: licence && status >= 400 && stopped,
             failed: status >= 500,
-            stopped: self.text("mode", r).is_none_or(|m| m == "enforce")
-                && (matches!(action, "block" | "limit") || challenged),
+            stopped,
         }
     }
 }

@@ -17,9 +17,9 @@ pub(crate) const DIMENSIONS: [&str; 7] =
 pub(crate) const REQUEST_DIMENSIONS: usize = 2;
 const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
-/// A surge of days is judged by six hours around its peak.
 /// A session that was granted a licence so long ago may still be watching.
 pub(crate) const FOLLOWED_HOURS: i64 = 8;
+/// A surge of days is judged by six hours around its peak.
 const LOOK_MAX_US: i64 = 6 * HOUR_US;
 
 /// One rule in words.
@@ -88,16 +88,26 @@ pub(crate) struct Look {
     pub(crate) affected: Option<(f64, f64, f64)>,
 }
 
-/// Returns what the raw rows say of a surge, against the time before `calm_us`; `None` when they are gone. `told` says whether strangers are told
-/// apart around the surge; with `burst`, drivers explain the excess of strangers alone.
+/// Whose requests of a surge are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'a> {
+    /// Whether strangers are told apart around the surge.
+    pub(crate) told: bool,
+    /// Whether drivers explain the excess of strangers alone.
+    pub(crate) burst: bool,
+    /// Routes on which its strangers are counted; none are all.
+    pub(crate) routes: &'a [String],
+}
+
+/// Returns what the raw rows say of a surge, against the time before `calm_us`; `None` when they are gone.
 pub(crate) async fn look(
     catalog: &Catalog,
     surge: Interval,
     calm_us: i64,
     peak_us: i64,
-    told: bool,
-    burst: bool,
+    scope: Scope<'_>,
 ) -> Result<Option<Look>, PipelineError> {
+    let Scope { told, burst, routes: mine } = scope;
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
     // Before the whole of it, also where only a part is looked at.
@@ -117,7 +127,8 @@ pub(crate) async fn look(
     let mut out = Look { drivers, scale, ..Look::default() };
     out.routes = routes(catalog, &base).await?;
     out.rules = rules(catalog, &base, told).await?;
-    (out.odd, out.odd_before) = (clients(catalog, &base, true).await?, clients(catalog, &base, false).await?);
+    out.odd = clients(catalog, &base, true, mine).await?;
+    out.odd_before = clients(catalog, &base, false, mine).await?;
     members(catalog, &base, &mut out).await?;
     Ok(Some(out))
 }
@@ -130,6 +141,8 @@ fn around_peak(surge: Interval, peak_us: i64) -> Interval {
     Interval::new(from, from + LOOK_MAX_US)
 }
 
+const LICENCE: &str = "(route LIKE '%licence%' OR route LIKE '%license%')";
+const STOPPED: &str = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
 const TABLES: [&str; 2] = ["requests", "seen_clients"];
 
 // Requests of both windows, each with whether it is of the surge and whether it is a stranger's: the
@@ -153,8 +166,15 @@ async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Resu
     };
     Ok(format!(
         "WITH known AS ({known}), played AS (
-           SELECT DISTINCT hash64(session) AS session_key, true AS has_played FROM requests
-           WHERE {wide} AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
+           SELECT DISTINCT session_key, true AS has_played FROM (
+             SELECT hash64(session) AS session_key FROM requests
+             WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status < 400
+             UNION ALL
+             SELECT r.session_key FROM (
+               SELECT DISTINCT hash64(session) AS session_key, hash64(coalesce(device, ip, '')) AS client FROM requests
+               WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status >= 400 AND {STOPPED}
+             ) r JOIN known d ON d.known_key = r.client
+           ) asked
          ), hits AS (
            SELECT *, time >= {from} AS during, hash64(coalesce(device, ip, '')) AS client,
              coalesce(asn, -1) AS network, hash64(session) AS session_key
@@ -256,12 +276,11 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
 }
 
 async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums>, PipelineError> {
-    let stopped = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
     let sql = format!(
         "{base} SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
            CAST(count(*) AS DOUBLE), CAST(count(*) FILTER (WHERE odd) AS DOUBLE),
-           CAST(count(*) FILTER (WHERE {stopped}) AS DOUBLE), CAST(count(*) FILTER (WHERE {stopped} AND NOT odd) AS DOUBLE),
-           CAST(count(DISTINCT account) FILTER (WHERE {stopped} AND NOT odd) AS DOUBLE)
+           CAST(count(*) FILTER (WHERE {STOPPED}) AS DOUBLE), CAST(count(*) FILTER (WHERE {STOPPED} AND NOT odd) AS DOUBLE),
+           CAST(count(DISTINCT account) FILTER (WHERE {STOPPED} AND NOT odd) AS DOUBLE)
          FROM base WHERE during AND rule IS NOT NULL GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
     );
     let mut out = Vec::new();
@@ -279,8 +298,17 @@ async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums
     Ok(out)
 }
 
-async fn clients(catalog: &Catalog, base: &str, during: bool) -> Result<ClientSums, PipelineError> {
-    let when = if during { "during" } else { "NOT during" };
+async fn clients(
+    catalog: &Catalog,
+    base: &str,
+    during: bool,
+    routes: &[String],
+) -> Result<ClientSums, PipelineError> {
+    let mut when = if during { "during" } else { "NOT during" }.to_owned();
+    if !routes.is_empty() {
+        let quoted: Vec<String> = routes.iter().map(|r| format!("'{}'", r.replace('\'', "''"))).collect();
+        when.push_str(&format!(" AND route IN ({})", quoted.join(", ")));
+    }
     let sql = format!(
         "{base}, usual_pairs AS (
            SELECT DISTINCT ja4, user_agent FROM base WHERE familiar AND NOT during

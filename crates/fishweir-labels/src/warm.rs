@@ -7,7 +7,7 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{DetectorConfig, ScanConfig};
 use fishweir_pipeline::{Catalog, DAY_US, HOUR_US, Interval, MINUTE_US, PipelineError};
 
-use crate::live::{LiveHistory, known_key};
+use crate::live::{LiveHistory, known_anywhere, known_key};
 use crate::notes;
 use crate::raw::FOLLOWED_HOURS;
 use crate::series::{self, between_sql};
@@ -90,7 +90,9 @@ pub async fn known_clients(catalog: &Catalog, day_us: i64) -> Result<HashSet<u64
     for batch in catalog.query(&[TABLE], &sql).await? {
         let (client, asn) =
             (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
-        out.extend(client.values().iter().zip(asn.values()).map(|(c, a)| known_key(*c, *a)));
+        for (c, a) in client.values().iter().zip(asn.values()) {
+            out.extend([known_key(*c, *a), known_anywhere(*c)]);
+        }
     }
     Ok(out)
 }

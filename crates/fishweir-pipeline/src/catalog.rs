@@ -40,6 +40,12 @@ impl Catalog {
         &self.lake
     }
 
+    /// Returns the number of threads a computation may use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.engine.threads()
+    }
+
     /// Returns a provider over the present version of a table.
     ///
     /// # Errors

@@ -87,3 +87,31 @@ fn overlapping_surges_form_one_group() {
     let groups = group_surges(vec![s(1, 50, 60), s(0, 10, 20), s(2, 15, 30)], 0);
     assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
 }
+
+#[test]
+fn series_one_after_the_other_are_as_minutes_one_after_the_other() {
+    let series: Vec<Vec<f64>> = (0..5)
+        .map(|i| {
+            let at = (9 + i) * DAY + 300;
+            (0..16 * DAY)
+                .map(|t| {
+                    let attack = if (at..at + 20).contains(&t) { 2_000.0 } else { 0.0 };
+                    if i == 3 && t < DAY { f64::NAN } else { (usual(t + i, 400.0) + attack).round() }
+                })
+                .collect()
+        })
+        .collect();
+    let mut minutes = SurgeDetector::new(DetectorConfig::default(), 5);
+    for t in 0..16 * DAY {
+        minutes.tick(&series.iter().map(|s| s[t]).collect::<Vec<_>>());
+    }
+    let expected = minutes.finish();
+    assert_eq!(expected.len(), 5);
+    for threads in [1, 2, 8] {
+        let mut whole = SurgeDetector::new(DetectorConfig::default(), 5);
+        for part in [0..7 * DAY, 7 * DAY..12 * DAY + 17, 12 * DAY + 17..16 * DAY] {
+            whole.feed(&series.iter().map(|s| &s[part.clone()]).collect::<Vec<_>>(), threads);
+        }
+        assert_eq!(whole.finish(), expected, "{threads} threads");
+    }
+}

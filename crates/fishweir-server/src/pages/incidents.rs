@@ -8,7 +8,7 @@ use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use fishweir_events::Stream;
-use fishweir_metrics::{Evaluator, Interval, parse_time, time_literal};
+use fishweir_metrics::{Evaluator, parse_time, time_literal};
 use fishweir_report::{Line, Mark, Plot, amount, incident_story};
 use maud::{Markup, html};
 use serde::Deserialize;
