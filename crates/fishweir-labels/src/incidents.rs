@@ -189,6 +189,7 @@ impl DosIncidents {
         let evidence = look
             .as_ref()
             .map(|l| evidence(l, c, excess.0, stopped_share, notes::kinds(&around.notes, range), &routes));
+        let evidence = evidence.zip(look.as_ref()).map(|(e, l)| confirmed(e, l, around, c));
         let p_attack = evidence.as_ref().and_then(attack_probability);
         let reached = |share: f64| {
             let hit = rows.iter().find(|r| {
@@ -307,6 +308,24 @@ fn share_on_routes(look: &Look, routes: &[String]) -> f64 {
     if rise > RISE_Z * spread && odd + rise > 0.0 { odd / (odd + rise) } else { 1.0 }
 }
 
+// An hour knows only who had watched by its end. Looked at afterwards, strangers of the burst may have
+// been granted a licence since: what is left of them is its share.
+fn confirmed(mut e: Evidence, look: &Look, around: &Around, c: &Candidate) -> Evidence {
+    let (Some(during), Some(_), Some(share)) = (look.during, c.excess, e.stranger_share) else { return e };
+    let inside = c.points.values().filter(|p| {
+        let at = around.at(p.minute);
+        at >= during.from_us && at < during.to_us
+    });
+    let claimed = share * inside.map(|p| p.observed - p.expected).sum::<f64>();
+    let seen = (look.odd.requests - look.odd_before.requests * look.scale).max(0.0);
+    if claimed > 0.0 && seen < MOSTLY_CONFIRMED * claimed {
+        e.stranger_share = Some(share * seen / claimed);
+    }
+    e
+}
+
+/// Share of a burst's strangers that need not be found again: counts differ at its edges.
+const MOSTLY_CONFIRMED: f64 = 0.6;
 /// Requests elsewhere below which nothing can be said about the tide of the day.
 const TIDE_MIN: f64 = 50.0;
 /// How much the mix of routes changes by itself.

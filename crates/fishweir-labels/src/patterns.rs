@@ -82,6 +82,14 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
         ramp(share(login, whole), 0.4, 0.8),
         format!("{:.0} % are sign-ins", 100.0 * share(login, whole)),
     );
+    // Passwords are tried and the service is kept busy at the same time.
+    let tried: f64 = extra.iter().filter(|r| is_login(r.0)).map(|r| r.1).sum();
+    let less = share(tried, whole).min(1.0 - share(tried, whole));
+    tag(
+        "multi_vector",
+        ramp(less, 0.05, 0.2),
+        format!("{:.0} % try to sign in, the others do not", 100.0 * share(tried, whole)),
+    );
     let entropy: f64 =
         extra.iter().map(|r| share(r.1, whole)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
     let spread = entropy.exp();
@@ -102,6 +110,10 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
         if slow > 0.2 { 0.0 } else { ramp(cost, 2.0, 5.0) },
         format!("a request takes {cost:.1} times the usual time"),
     );
+}
+
+fn is_login(route: &str) -> bool {
+    ["login", "signin", "sign-in"].iter().any(|w| route.contains(w))
 }
 
 /// Whether a route signs clients in.

@@ -73,6 +73,8 @@ pub(crate) struct RuleSums {
 /// What the raw rows say about a surge.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
+    /// Time of the surge that was looked at; `None` for one that goes on.
+    pub(crate) during: Option<Interval>,
     pub(crate) drivers: Vec<Driver>,
     /// Length of the surge over that of the usual traffic beside it.
     pub(crate) scale: f64,
@@ -124,7 +126,7 @@ pub(crate) async fn look(
         .into_iter()
         .map(|rule| Driver { text: words(&rule, &values), rule })
         .collect();
-    let mut out = Look { drivers, scale, ..Look::default() };
+    let mut out = Look { during: Some(during), drivers, scale, ..Look::default() };
     out.routes = routes(catalog, &base).await?;
     out.rules = rules(catalog, &base, told).await?;
     out.odd = clients(catalog, &base, true, mine).await?;

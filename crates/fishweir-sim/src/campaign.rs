@@ -62,6 +62,9 @@ pub(crate) struct Campaign {
     pub(crate) software: std::collections::BTreeMap<u16, u64>,
     pub(crate) asns: std::collections::BTreeMap<u16, u64>,
     pub(crate) routes: std::collections::BTreeMap<&'static str, u64>,
+    /// Requests by way of hiding; a request may use several.
+    pub(crate) disguises: std::collections::BTreeMap<&'static str, u64>,
+    pub(crate) addresses: std::collections::BTreeSet<u32>,
 }
 
 /// What a tick brings forth beside requests of that tick.
@@ -114,6 +117,8 @@ impl Campaign {
             software: std::collections::BTreeMap::new(),
             asns: std::collections::BTreeMap::new(),
             routes: std::collections::BTreeMap::new(),
+            disguises: std::collections::BTreeMap::new(),
+            addresses: std::collections::BTreeSet::new(),
         }
     }
 
@@ -273,6 +278,14 @@ impl Campaign {
         *self.software.entry(i.party.software).or_default() += 1;
         *self.asns.entry(i.party.asn).or_default() += 1;
         *self.routes.entry(i.route.name()).or_default() += 1;
+        self.addresses.insert(i.party.ip);
+        let exact = self.control.evasions & evasion::BROWSER_EXACT != 0;
+        let rotates = self.control.evasions & evasion::AGENT_ROTATION != 0 && !exact;
+        let shuffles = i.party.flags & SHUFFLED != 0;
+        let used = [("shuffled_ja3", shuffles), ("rotated_agents", rotates), ("exact_browser", exact)];
+        for (name, _) in used.into_iter().filter(|u| u.1) {
+            *self.disguises.entry(name).or_default() += 1;
+        }
     }
 
     /// Number for events of its machines at a tick of the day.

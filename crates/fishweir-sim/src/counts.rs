@@ -295,6 +295,8 @@ impl Counts<'_> {
                 ja4: BTreeMap::new(),
                 asns: BTreeMap::new(),
                 accounts: 0,
+                addresses: None,
+                disguises: BTreeMap::new(),
             })
         });
         let happenings = self.events.iter().map(|e| HappeningTruth {

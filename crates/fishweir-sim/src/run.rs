@@ -108,6 +108,12 @@ pub struct CampaignTruth {
     pub asns: BTreeMap<i64, u64>,
     /// Accounts it took.
     pub accounts: u64,
+    /// Addresses that its requests came from; `None` where they were not counted.
+    #[serde(default)]
+    pub addresses: Option<u64>,
+    /// Requests by way of hiding: `shuffled_ja3`, `rotated_agents`, `exact_browser`.
+    #[serde(default)]
+    pub disguises: BTreeMap<String, u64>,
 }
 
 /// A benign happening, as it was.
@@ -429,6 +435,8 @@ fn campaigns(engine: &Engine) -> Vec<CampaignTruth> {
             ja4,
             asns: c.asns.iter().map(|(a, n)| (network::asn(*a).number, *n)).collect(),
             accounts: c.accounts.len() as u64,
+            addresses: Some(c.addresses.len() as u64),
+            disguises: c.disguises.iter().map(|(d, n)| ((*d).to_owned(), *n)).collect(),
         }
     });
     all.collect()

@@ -2,6 +2,7 @@
 
 pub(crate) mod campaigns;
 pub(crate) mod incidents;
+pub(crate) mod patterns;
 pub(crate) mod rules;
 pub(crate) mod takeovers;
 pub(crate) mod values;

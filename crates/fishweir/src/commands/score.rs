@@ -102,7 +102,7 @@ async fn of_incidents(
     let us = |c: &str| format!("CAST(extract(epoch FROM i.{c}) * 1000000 AS BIGINT)");
     let rows = evaluator
         .rows(&format!(
-            "SELECT i.incident_id, i.kind, i.routes, i.excess_requests, i.p_attack, {} AS start_us, {} AS end_us, {} AS detected_us, d.rule AS driver FROM dos_incidents i LEFT JOIN dos_incident_drivers d ON d.incident_id = i.incident_id AND d.rank = 1 ORDER BY i.start",
+            "SELECT i.incident_id, i.kind, i.routes, i.excess_requests, i.p_attack, {} AS start_us, {} AS end_us, {} AS detected_us, d.rule AS driver, p.patterns FROM dos_incidents i LEFT JOIN dos_incident_drivers d ON d.incident_id = i.incident_id AND d.rank = 1 LEFT JOIN (SELECT incident_id, coalesce(string_agg(CASE WHEN strength >= 0.5 THEN pattern END, ' '), '') AS patterns FROM dos_incident_patterns GROUP BY 1) p ON p.incident_id = i.incident_id ORDER BY i.start",
             us("start"), us("\"end\""), us("detected_at")
         ))
         .await?;

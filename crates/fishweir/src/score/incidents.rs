@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fishweir_sim::{AttackKind, CampaignTruth, HappeningTruth};
 use serde_json::{Map, Value};
 
-use super::{Rate, Score, median};
+use super::{Rate, Score, median, patterns};
 
 const SLACK_US: i64 = 5 * 60_000_000;
 /// Share of an attack's requests that a route or mark must have to be one of its own.
@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) excess: Option<f64>,
     pub(crate) p_attack: Option<f64>,
     pub(crate) driver: Option<String>,
+    /// Tags of at least half strength; `None` where none could be made.
+    pub(crate) patterns: Option<Vec<String>>,
 }
 
 impl Found {
@@ -47,6 +49,7 @@ impl Found {
             excess: row.get("excess_requests").and_then(Value::as_f64),
             p_attack: row.get("p_attack").and_then(Value::as_f64),
             driver: text("driver"),
+            patterns: text("patterns").map(|p| p.split(' ').map(str::to_owned).collect()),
         })
     }
 
@@ -66,7 +69,7 @@ fn own<K: Ord>(counts: &BTreeMap<K, u64>, least: f64) -> Vec<&K> {
     counts.iter().filter(|(_, n)| **n as f64 >= least * all as f64).map(|(k, _)| k).collect()
 }
 
-fn meets(f: &Found, c: &CampaignTruth) -> bool {
+pub(crate) fn meets(f: &Found, c: &CampaignTruth) -> bool {
     let (Some(from), Some(to)) = (c.start_us, c.end_us) else { return false };
     let shared = own(&c.routes, OWN_SHARE).into_iter().any(|r| f.routes.contains(r));
     f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)")) && explains(f, c, from, to)
@@ -141,6 +144,7 @@ pub(crate) fn score(
             (!real.is_empty())
                 .then(|| real.iter().filter(|c| !caught(c)).map(|c| c.name.as_str()).collect::<Vec<_>>()),
         );
+    score = score.with("patterns", patterns::rates(&attacks, &real));
     for (name, value) in errors(&attacks, &real) {
         score = score.with(name, value);
     }
@@ -272,10 +276,10 @@ fn driver_f1(rule: &str, c: &CampaignTruth) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn campaign(name: &str, kind: AttackKind, from: i64, to: i64) -> CampaignTruth {
+    pub(crate) fn campaign(name: &str, kind: AttackKind, from: i64, to: i64) -> CampaignTruth {
         CampaignTruth {
             name: name.to_owned(),
             kind,
@@ -289,10 +293,12 @@ mod tests {
             ja4: [("tool".to_owned(), 1_000)].into(),
             asns: [(64_512, 300), (64_513, 300), (64_514, 400)].into(),
             accounts: 0,
+            addresses: Some(3),
+            disguises: BTreeMap::new(),
         }
     }
 
-    fn found(kind: &str, from: i64, to: i64, route: &str) -> Found {
+    pub(crate) fn found(kind: &str, from: i64, to: i64, route: &str) -> Found {
         Found {
             kind: kind.to_owned(),
             start_us: from * 60_000_000,
@@ -302,6 +308,7 @@ mod tests {
             excess: Some(900.0),
             p_attack: Some(if kind == "attack" { 0.95 } else { 0.05 }),
             driver: Some("route = /home AND ja4 = tool".to_owned()),
+            patterns: None,
         }
     }
 
