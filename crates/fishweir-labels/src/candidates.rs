@@ -21,6 +21,8 @@ pub(crate) struct Candidate {
     pub(crate) points: BTreeMap<usize, Point>,
     /// Requests above expectation where a burst measured them: best, low, high.
     pub(crate) excess: Option<(f64, f64, f64)>,
+    /// Route whose strangers a burst was measured on; `None` for all of them.
+    pub(crate) measured_on: Option<String>,
     /// Share of the excess that strangers brought.
     pub(crate) stranger_share: Option<f64>,
     /// Detectors that noticed it.
@@ -150,6 +152,7 @@ fn take_volume(burst: &mut Candidate, surge: &Candidate) {
     if whole && excess >= NEARLY_ALL * sum && sum > excess {
         burst.excess = Some((sum, low, high.max(sum * 1.05)));
         burst.points = inside;
+        burst.measured_on = None;
     }
 }
 
@@ -170,6 +173,7 @@ fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
         routes,
         points,
         excess: None,
+        measured_on: None,
         stranger_share: None,
         found_by: vec!["volume"],
         judged_by: None,

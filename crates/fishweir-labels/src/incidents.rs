@@ -165,7 +165,7 @@ impl DosIncidents {
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
-        let scope = raw::Scope { told, burst, routes: if burst { &c.routes } else { &[] } };
+        let scope = raw::Scope { told, burst, routes: c.measured_on.as_slice() };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),

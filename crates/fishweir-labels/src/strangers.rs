@@ -205,6 +205,10 @@ impl Strangers {
             points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
             excess: Some((excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest)),
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
+            measured_on: self.marks.get(best).and_then(|m| match m {
+                Mark::Route(r) => Some(r.clone()),
+                _ => None,
+            }),
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
             judged_by: None,

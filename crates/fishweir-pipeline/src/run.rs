@@ -603,6 +603,7 @@ impl Runner {
                 .map(|f| f.rows)
                 .sum()
         };
+        let most = model.batch_rows.map_or(options.batch_rows, |n| n.min(options.batch_rows));
         let mut expired = 0;
         let mut open: Option<Interval> = None;
         let mut push = |r: Interval, steps: &mut Vec<Step>| {
@@ -626,7 +627,7 @@ impl Runner {
                 Some(r) => {
                     let joined = Interval::new(r.from_us, one.to_us);
                     let same = state.intact(model, r) == state.intact(model, one);
-                    if same && rows_in(joined) <= options.batch_rows {
+                    if same && rows_in(joined) <= most {
                         joined
                     } else {
                         push(r, steps);

@@ -59,6 +59,7 @@ impl LiveWatch {
             routes: open.routes.clone(),
             points: BTreeMap::new(),
             excess: by_strangers.then_some((odd_extra, 0.0, odd_extra)),
+            measured_on: None,
             stranger_share: share.filter(|_| self.scans.is_some()),
             found_by: Vec::new(),
             judged_by: None,
