@@ -12,20 +12,21 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 DATA = HERE / "data"
-PEERS = ["duckdb", "polars", "chdb", "pyarrow", "numpy"]
+PEERS = ["duckdb", "polars", "chdb", "pyarrow", "numpy", "scikit-learn"]
 
 
 def environment():
-    """Re-runs the script inside the private environment, made on first use."""
+    """Re-runs the script inside the private environment, made on first use and when a peer is new."""
     venv = HERE / ".venv"
     python = venv / "bin" / "python"
     if pathlib.Path(sys.prefix).resolve() == venv.resolve():
         return
-    if not (venv / "ready").exists():
+    ready, wanted = venv / "ready", " ".join(PEERS)
+    if not ready.exists() or ready.read_text() != wanted:
         print("installing peers into bench/.venv", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
-        (venv / "ready").write_text("ok")
+        ready.write_text(wanted)
     os.execv(str(python), [str(python), *sys.argv])
 
 

@@ -215,14 +215,12 @@ fn failed(e: DataFusionError) -> PgWireError {
 struct ReadOnly;
 
 async fn planned(s: &Statement, context: &SessionContext) -> PgWireResult<LogicalPlan> {
-    if let Some(plan) = compat::empty(s) {
-        return Ok(plan);
-    }
-    let plan = context
-        .state()
-        .statement_to_plan(DfStatement::Statement(Box::new(compat::adapted(s))))
-        .await
-        .map_err(failed)?;
+    let adapted = DfStatement::Statement(Box::new(compat::adapted(s)));
+    let plan = match context.state().statement_to_plan(adapted).await {
+        Ok(plan) => plan,
+        // Only where the engine cannot plan it: a count over an empty table is 0 and not nothing.
+        Err(e) => return compat::empty(s).ok_or_else(|| failed(e)),
+    };
     guard::plan(&plan).map_err(refusal)?;
     Ok(plan)
 }

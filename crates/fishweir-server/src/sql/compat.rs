@@ -42,13 +42,28 @@ pub(super) fn adapted(s: &Statement) -> Statement {
     out
 }
 
-/// Returns the empty answer to a question about keys and indexes: the lake has none, and the engine cannot
-/// plan how clients ask for them.
+/// Parts of the catalogue that hold no row here.
+const NONE_OF: [&str; 3] = ["pg_constraint", "pg_index", "pg_enum"];
+
+// Whether every row of a statement needs one of a table: the table is read, and not only joined from the left.
+fn needs(text: &str, table: &str) -> bool {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || "(),".contains(c)).filter(|w| !w.is_empty()).collect();
+    words.iter().enumerate().any(|(i, w)| {
+        let before = |n: usize| i.checked_sub(n).and_then(|k| words.get(k)).copied().unwrap_or_default();
+        let outer = before(2) == "left" || (before(2) == "outer" && before(3) == "left");
+        w.strip_prefix("pg_catalog.").unwrap_or(w) == table
+            && (before(1) == "from" || (before(1) == "join" && !outer))
+    })
+}
+
+/// Returns the empty answer to a question about keys, indexes and types of the user's own: the lake has
+/// none, and the engine cannot plan how clients ask for them.
 pub(super) fn empty(s: &Statement) -> Option<LogicalPlan> {
     let Statement::Query(query) = s else { return None };
-    let text = s.to_string();
-    let about = text.contains("pg_catalog.pg_constraint") || text.contains("pg_catalog.pg_index");
-    if !about || !text.contains("unnest(") {
+    let text = s.to_string().to_lowercase();
+    let own_types = ["typtype = 'd'", "typtype = 'e'"].iter().any(|t| text.contains(t));
+    if !own_types && !NONE_OF.iter().any(|t| needs(&text, t)) {
         return None;
     }
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
@@ -79,5 +94,34 @@ mod tests {
         assert_eq!(s.to_string(), r"SELECT 1 FROM a WHERE b NOT LIKE replace('pg/_' || '%', '/', '\')");
         let plain = "SELECT 1 FROM a WHERE b LIKE 'x%'";
         assert_eq!(adapted(&parsed(plain)).to_string(), plain);
+    }
+
+    #[test]
+    fn questions_about_what_the_lake_has_not_are_answered_by_nothing() {
+        for (sql, columns) in [
+            (
+                "SELECT a.attname AS name, k.ord FROM pg_attribute a JOIN (SELECT unnest(ix.indkey) AS attnum, generate_subscripts(ix.indkey, 1) AS ord FROM pg_index ix) k ON a.attnum = k.attnum",
+                2,
+            ),
+            ("SELECT conname FROM pg_catalog.pg_constraint r WHERE r.contype = 'p'", 1),
+            (
+                "SELECT i.relname FROM pg_class t JOIN pg_index ix ON t.oid = ix.indrelid LEFT OUTER JOIN pg_constraint c ON c.conindid = ix.indexrelid",
+                1,
+            ),
+            (
+                "SELECT t.typname AS name, pg_catalog.pg_type_is_visible(t.oid) AS visible FROM pg_catalog.pg_type t WHERE t.typtype = 'd'",
+                2,
+            ),
+        ] {
+            let plan = empty(&parsed(sql)).unwrap_or_else(|| panic!("{sql}"));
+            assert_eq!(plan.schema().fields().len(), columns, "{sql}");
+        }
+        for sql in [
+            "SELECT c.relname FROM pg_class c LEFT JOIN pg_index i ON i.indrelid = c.oid",
+            "SELECT c.relname FROM pg_class c LEFT OUTER JOIN pg_catalog.pg_constraint i ON i.conrelid = c.oid",
+            "SELECT 'pg_index' AS word FROM requests",
+        ] {
+            assert!(empty(&parsed(sql)).is_none(), "{sql}");
+        }
     }
 }
