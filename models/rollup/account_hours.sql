@@ -22,7 +22,7 @@ SELECT
   count(*) FILTER (WHERE status IN (401, 403, 429)) AS refused,
   count(*) FILTER (WHERE status < 400 AND (route LIKE '%licence%' OR route LIKE '%license%')) AS licences,
   count(*) FILTER (WHERE route LIKE '%account%' OR route LIKE '%payment%' OR route LIKE '%setting%') AS account_pages,
-  count(DISTINCT route) AS routes,
+  count(DISTINCT hash64(route)) AS routes,
   count(DISTINCT hash64(session)) AS sessions,
   min(time) AS first_at,
   max(time) AS last_at

@@ -24,7 +24,7 @@ SELECT
   count(*) FILTER (WHERE breached) AS breached,
   count(*) FILTER (WHERE weak) AS weak,
   count(DISTINCT hash64(identifier)) AS names,
-  count(DISTINCT password_bucket) AS passwords,
+  count(DISTINCT hash64(password_bucket)) AS passwords,
   hll(identifier) AS names_hll,
   hll(password_bucket) AS passwords_hll,
   min(time) AS first_at,

@@ -321,7 +321,7 @@ async fn clients(
            FROM usual_pairs u RIGHT JOIN (SELECT * FROM base WHERE odd AND {when}) b ON u.ja4 = b.ja4 AND u.user_agent = b.user_agent
            LEFT JOIN home_networks w ON w.network = b.network
          ), per_client AS (
-           SELECT client, count(*) AS n, count(DISTINCT user_agent) AS agents FROM mine GROUP BY 1
+           SELECT client, count(*) AS n, count(DISTINCT hash64(user_agent)) AS agents FROM mine GROUP BY 1
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home
          FROM (
