@@ -47,18 +47,24 @@ WITH hits AS (
   ) asked
 ), followed AS (
   -- Whole hours, so that the cut of a run into steps changes nothing.
-  SELECT DISTINCT session, hour + later AS hour, true AS has_played
-  FROM played CROSS JOIN (VALUES (INTERVAL '0 hours'), (INTERVAL '1 hours'), (INTERVAL '2 hours'), (INTERVAL '3 hours'), (INTERVAL '4 hours'), (INTERVAL '5 hours'), (INTERVAL '6 hours'), (INTERVAL '7 hours'), (INTERVAL '8 hours')) AS hours (later)
-), earlier AS (
-  SELECT DISTINCT date_bin(INTERVAL '1 day', hour) AS day, client, asn
-  FROM seen_clients
-  WHERE hour >= $from - INTERVAL '9 days' AND hour < $to - INTERVAL '1 day'
+  SELECT DISTINCT v.session, v.hour, true AS has_played
+  FROM (SELECT DISTINCT session, hour FROM hits WHERE session IS NOT NULL) v JOIN played p ON p.session = v.session
+  WHERE p.hour <= v.hour AND p.hour >= v.hour - INTERVAL '8 hours'
+), clients AS (
+  SELECT DISTINCT day, client, asn FROM hits
 ), known AS (
-  SELECT DISTINCT day + later AS day, client, asn, true AS is_known
-  FROM earlier CROSS JOIN (VALUES (INTERVAL '2 days'), (INTERVAL '3 days'), (INTERVAL '4 days'), (INTERVAL '5 days'), (INTERVAL '6 days'), (INTERVAL '7 days'), (INTERVAL '8 days')) AS days (later)
+  -- Only clients of this step are looked up, so that a step needs no more memory than its own rows.
+  SELECT DISTINCT c.day, c.client, c.asn, true AS is_known
+  FROM clients c JOIN seen_clients s ON s.client = c.client AND s.asn = c.asn
+  WHERE s.hour >= c.day - INTERVAL '8 days' AND s.hour < c.day - INTERVAL '1 day'
+    AND s.hour >= $from - INTERVAL '9 days' AND s.hour < $to - INTERVAL '1 day'
 ), told AS (
   -- Per day: after a gap in the data nobody is known, and so nobody is strange.
-  SELECT DISTINCT day, true AS is_told FROM known
+  SELECT DISTINCT day + later AS day, true AS is_told
+  FROM (
+    SELECT DISTINCT date_bin(INTERVAL '1 day', hour) AS day FROM seen_clients
+    WHERE hour >= $from - INTERVAL '9 days' AND hour < $to - INTERVAL '1 day'
+  ) days CROSS JOIN (VALUES (INTERVAL '2 days'), (INTERVAL '3 days'), (INTERVAL '4 days'), (INTERVAL '5 days'), (INTERVAL '6 days'), (INTERVAL '7 days'), (INTERVAL '8 days')) AS more (later)
 ), marked AS (
   -- The small sides stand on the left: that is the side a join keeps in memory. Markers of their own say whether a join
   -- found anything: a key asked for null is taken for the other side's key by the optimizer.
