@@ -9,7 +9,8 @@ pub struct Tally {
     pub hits: f64,
     /// Sum over clients and days of their squared hits: how much one client repeats another.
     pub hits_squared: f64,
-    /// Of clients that watch: a licence granted around the hit or from the same network days before.
+    /// Of clients that watch: a licence granted around the hit or from the same network days before; and of
+    /// known clients that were stopped and whose member called because he could not sign in or play.
     pub good_watched: f64,
     /// Of known clients during a surge that was no attack, on its routes.
     pub good_crowd: f64,

@@ -22,6 +22,7 @@ const OUTCOMES: &str = "rule_outcomes";
 const OVERLAPS: &str = "rule_overlaps";
 const HITS: &str = "rule_clients";
 const SEEN: &str = "seen_clients";
+const CONTACTS: &str = "contact_hours";
 const HOUR_US: i64 = DAY_US / 24;
 /// What a day's clients do until the next morning is part of the answer.
 const OVERLAP_DAYS: i64 = 1;
@@ -150,7 +151,16 @@ async fn told(catalog: &Catalog, day: Interval) -> Result<bool, PipelineError> {
 // One row per rule, mode, route and class of client: hits, squared hits per client, stopped, clients,
 // clients that no other rule met, hits that went through. Small sides stand on the left; markers of
 // their own say whether a join found anything.
-fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
+fn classes_sql(day: Interval, surges: &[Surge], told: bool, contacts: bool) -> String {
+    // Who calls within a day because he cannot get in or play.
+    let callers = if contacts {
+        format!(
+            "SELECT DISTINCT account AS caller FROM {CONTACTS} WHERE {} AND topic IN ('cannot_sign_in', 'cannot_play')",
+            between_sql("hour", Interval::new(day.from_us, day.to_us + DAY_US))
+        )
+    } else {
+        "SELECT CAST(0 AS BIGINT) AS caller WHERE false".to_owned()
+    };
     let (hits, seen) = (between_sql("hour", day), time_literal(day.from_us - 8 * DAY_US));
     let next = Interval::new(day.from_us, day.to_us + HOUR_US);
     format!(
@@ -169,15 +179,21 @@ fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
              SELECT client AS s, account_low AS a FROM mine WHERE {next} AND account_low IS NOT NULL
              UNION SELECT client AS s, account_high AS a FROM mine WHERE {next} AND account_high IS NOT NULL
            ) GROUP BY s HAVING count(*) >= {SHARED}
+         ), called AS (
+           SELECT DISTINCT m.client AS c_client, true AS has_called
+           FROM ({callers}) k JOIN mine m ON m.account_low = k.caller WHERE m.account_low = m.account_high AND {next}
          ), marked AS (
+           SELECT h3.*, c.has_called FROM called c RIGHT JOIN (
            SELECT h2.*, s.is_shared FROM shared s RIGHT JOIN (
              SELECT h1.*, p.has_played FROM played p RIGHT JOIN (
                SELECT h.*, e.is_known, e.k_licences FROM earlier e RIGHT JOIN hits h ON e.k = h.client AND e.n = h.asn
              ) h1 ON p.p = h1.client AND p.at = h1.hour
            ) h2 ON s.s = h2.client
+           ) h3 ON c.c_client = h3.client
          ), judged AS (
            SELECT *, CASE
              WHEN is_shared IS NULL AND (has_played IS NOT NULL OR coalesce(k_licences, 0) > 0) THEN 'watched'
+             WHEN is_shared IS NULL AND is_known IS NOT NULL AND stopped > 0 AND has_called IS NOT NULL THEN 'called'
              WHEN {told} AND is_known IS NULL AND ({attack}) THEN 'attack'
              WHEN challenges_failed > 0 AND challenges_passed = 0 THEN 'failed'
              WHEN {told} AND is_known IS NULL AND has_played IS NULL AND hits >= {KEPT_ON} THEN 'kept_on'
@@ -204,11 +220,13 @@ fn classes_sql(day: Interval, surges: &[Surge], told: bool) -> String {
 
 async fn outcomes(catalog: &Catalog, day: Interval) -> Result<BTreeMap<Name, Outcome>, PipelineError> {
     let surges = surges(catalog, day).await?;
-    let sql = classes_sql(day, &surges, told(catalog, day).await?);
+    let contacts = catalog.lake().existing(CONTACTS).await?.is_some();
+    let sql = classes_sql(day, &surges, told(catalog, day).await?, contacts);
     let mut out: BTreeMap<Name, Outcome> = BTreeMap::new();
     // Attacks outside any incident, by route.
     let mut beside: BTreeMap<String, f64> = BTreeMap::new();
-    for batch in catalog.query(&[HITS, SEEN], &sql).await? {
+    let tables: &[&str] = if contacts { &[HITS, SEEN, CONTACTS] } else { &[HITS, SEEN] };
+    for batch in catalog.query(tables, &sql).await? {
         let text: Vec<Vec<String>> = (0..7).map(|c| words(&batch, c)).collect();
         let cell = |c: usize, r: usize| text[c].get(r).cloned().unwrap_or_default();
         for r in 0..batch.num_rows() {
@@ -223,7 +241,7 @@ async fn outcomes(catalog: &Catalog, day: Interval) -> Result<BTreeMap<Name, Out
             o.clients += clients;
             *o.routes.entry(route.clone()).or_default() += n;
             match class.as_str() {
-                "watched" => o.tally.good_watched += n,
+                "watched" | "called" => o.tally.good_watched += n,
                 "crowd" => o.tally.good_crowd += n,
                 "attack" => o.tally.bad_attack += n,
                 "failed" => o.tally.bad_failed += n,
@@ -231,7 +249,7 @@ async fn outcomes(catalog: &Catalog, day: Interval) -> Result<BTreeMap<Name, Out
                 _ => {}
             }
             match class.as_str() {
-                "watched" | "crowd" => {
+                "watched" | "called" | "crowd" => {
                     o.good_stopped += stopped;
                     o.good_clients += clients;
                 }
@@ -425,11 +443,11 @@ impl NativeModel for RuleOutcomes {
     fn model(&self) -> Model {
         Model {
             keys: std::iter::once("day").chain(NAMES).map(str::to_owned).collect(),
-            inputs: [HITS, SEEN, "dos_incidents", "stranger_minutes"].map(str::to_owned).to_vec(),
+            inputs: [HITS, SEEN, "dos_incidents", "stranger_minutes", CONTACTS].map(str::to_owned).to_vec(),
             ..Model::native(
                 OUTCOMES,
                 "What each rule met on a day: hits, right and wrong by what is known, precision and recall with intervals.",
-                fingerprint(["rules-3", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
+                fingerprint(["rules-4", &format!("{KEPT_ON} {SHARED} {OWN_ROUTE}")]),
                 "day",
             )
         }

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use fishweir_events::Stream;
-use fishweir_metrics::{Buckets, MetricType, MetricValue};
+use fishweir_metrics::{Buckets, Interval, MetricType, MetricValue};
 use fishweir_report::{campaign_story, incident_story, takeover_story};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Shared;
 use crate::pages::explore::values;
 use crate::pages::incidents::store_verdict;
-use crate::pages::parts::{PEOPLE_MIN, Query, inside};
+use crate::pages::parts::{PEOPLE_MIN, Query, inside, unseen};
 use crate::pages::rules::book;
 use crate::period::{Asked, asked, grain};
 use crate::problem::Problem;
@@ -181,7 +181,27 @@ fn file(name: &str, ending: &str, kind: &'static str, body: Vec<u8>) -> Response
         .into_response()
 }
 
-async fn rows(app: &crate::app::App, table: &str, q: &Query, more: &str, order: &str) -> Answer {
+// A list of a period with what is sealed of it: nothing found in a stretch without data is no good news.
+fn listed(s: &Snapshot, stream: &str, period: Interval, items: &Value) -> Response {
+    let text = |us: i64| fishweir_report::time(us, "%FT%TZ");
+    let sealed =
+        s.evaluator.sealed_span(stream).map(|p| json!({"from": text(p.from_us), "to": text(p.to_us)}));
+    Json(json!({
+        "period": {"from": text(period.from_us), "to": text(period.to_us)},
+        "sealed": sealed,
+        "note": unseen(&s.evaluator, stream, period),
+        "items": items,
+    }))
+    .into_response()
+}
+
+async fn rows(
+    app: &crate::app::App,
+    [stream, table]: [&str; 2],
+    q: &Query,
+    more: &str,
+    order: &str,
+) -> Answer {
     let s = app.snapshot().await?;
     if !s.evaluator.has_table(table) {
         return Err(Problem::missing(format!(
@@ -191,21 +211,21 @@ async fn rows(app: &crate::app::App, table: &str, q: &Query, more: &str, order: 
     let p = period_of(&s, q, "requests", app.site.now_us())?.period;
     let sql =
         format!("SELECT * FROM {table} WHERE {}{more} ORDER BY {order} LIMIT {ROWS_MAX}", inside("start", p));
-    Ok(Json(s.evaluator.rows(&sql).await?).into_response())
+    Ok(listed(&s, stream, p, &json!(s.evaluator.rows(&sql).await?)))
 }
 
 pub(crate) async fn incidents(State(app): Shared, Params(q): Params<Query>) -> Answer {
     let more = if q.contains_key("all") { "" } else { " AND kind = 'attack'" };
-    rows(&app, "dos_incidents", &q, more, "start, incident_id").await
+    rows(&app, ["requests", "dos_incidents"], &q, more, "start, incident_id").await
 }
 
 pub(crate) async fn takeovers(State(app): Shared, Params(q): Params<Query>) -> Answer {
     let more = if q.contains_key("all") { "" } else { " AND p_takeover >= 0.5" };
-    rows(&app, "account_takeovers", &q, more, "start, takeover_id").await
+    rows(&app, ["logins", "account_takeovers"], &q, more, "start, takeover_id").await
 }
 
 pub(crate) async fn campaigns(State(app): Shared, Params(q): Params<Query>) -> Answer {
-    rows(&app, "login_campaigns", &q, "", "start, campaign_id").await
+    rows(&app, ["logins", "login_campaigns"], &q, "", "start, campaign_id").await
 }
 
 fn found(story: Option<Map<String, Value>>, what: &str, id: &str) -> Answer {
@@ -243,7 +263,7 @@ pub(crate) async fn rules(State(app): Shared, Params(q): Params<Query>) -> Answe
         return Err(Problem::missing("no rule was looked at yet\nhint: `fishweir run` does that"));
     }
     let p = period_of(&s, &q, "requests", app.site.now_us())?.period;
-    Ok(Json(book(&s.evaluator, p).await?).into_response())
+    Ok(listed(&s, "requests", p, &json!(book(&s.evaluator, p).await?)))
 }
 
 /// A verdict as the API takes it.

@@ -72,7 +72,7 @@ const CALLS: &[Call] = &[
     ),
     get(
         "/api/v1/incidents",
-        "Incidents that began in a period; `all` adds surges that were no attack.",
+        "Incidents that began in a period (`items`), with what is sealed of it; `all` adds surges that were no attack.",
         &[PERIOD[0], PERIOD[1], PERIOD[2], ("all", "query", "Any value")],
     ),
     get(

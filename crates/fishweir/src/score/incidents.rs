@@ -17,8 +17,8 @@ const SLACK_US: i64 = 5 * 60_000_000;
 const OWN_SHARE: f64 = 0.10;
 /// Share of an incident's excess that an attack must have brought to be what was found.
 const EXCESS_SHARE: f64 = 0.10;
-/// Share above which a mark says what the attack is.
-const MAIN_SHARE: f64 = 0.5;
+/// Share above which a mark is part of the conjunction that the attack is: nearly all of it has it.
+const MAIN_SHARE: f64 = 0.9;
 
 /// An incident as Fishweir stored it.
 #[derive(Clone, Debug)]
