@@ -202,7 +202,7 @@ impl SurgeDetector {
     /// of [`Self::tick`] would. Series are followed one after the other, on so many threads.
     ///
     /// # Panics
-    /// Where a thread cannot be started.
+    /// Where a thread cannot be started, or one of them did.
     pub fn feed(&mut self, counts: &[&[f64]], threads: usize) {
         let length = counts.iter().map(|c| c.len()).max().unwrap_or(0);
         // What passes `open_z` passes the control of false discoveries of so few series as well, whatever
@@ -237,7 +237,7 @@ impl SurgeDetector {
             let follow = &follow;
             std::thread::scope(|scope| {
                 let all: Vec<_> = parts.map(|(from, part)| scope.spawn(move || follow(from, part))).collect();
-                all.into_iter().map(|t| t.join().expect("a detector does not panic")).collect()
+                all.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
             })
         };
         self.closed.extend(closed.into_iter().flatten());

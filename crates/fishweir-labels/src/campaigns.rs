@@ -1,11 +1,10 @@
 //! Campaigns of attempts to sign in: who tries names and passwords that are not theirs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use fishweir_lake::TableSpec;
@@ -14,20 +13,14 @@ use fishweir_pipeline::{
     utc_microseconds,
 };
 
-use crate::clusters::{Attempt, Cluster, Profile, Usual, clusters};
+use crate::attempts::{DAYS, LOGINS, Loaded, load};
+use crate::clusters::{Attempt, Cluster, Profile, clusters};
 use crate::columns::{Columns, spec};
-use crate::series::{between_sql, words};
 
 /// Version of the rules that make campaigns; stored with every row.
 pub const CAMPAIGN_RULES: &str = "login-campaigns-1";
 const CAMPAIGNS: &str = "login_campaigns";
 const ATTEMPTS: &str = "login_campaign_attempts";
-const LOGINS: &str = "account_logins";
-const DAYS: &str = "account_days";
-/// Days of use before which nobody is known, and so nobody is odd.
-const HISTORY_DAYS: i64 = 3;
-/// How far back a device may have been seen to be known.
-const KNOWN_DAYS: i64 = 42;
 /// Days after its last attempt in which a campaign may go on.
 const OPEN_DAYS: i64 = 3;
 /// Longest that one campaign is followed; attempts are kept for a little more.
@@ -38,145 +31,6 @@ const USUAL_DAYS: i64 = 28;
 /// Native model of `login_campaigns` and of the attempts that belong to each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoginCampaigns;
-
-/// Texts by number.
-#[derive(Default)]
-struct Names {
-    all: Vec<String>,
-    index: HashMap<String, u32>,
-}
-
-impl Names {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(n) = self.index.get(text) {
-            return *n;
-        }
-        let n = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.push(text.to_owned());
-        self.index.insert(text.to_owned(), n);
-        n
-    }
-
-    fn text(&self, n: u32) -> &str {
-        self.all.get(n as usize).map_or("", String::as_str)
-    }
-}
-
-#[derive(Default)]
-struct Loaded {
-    attempts: Vec<Attempt>,
-    hours: Vec<i64>,
-    tools: Names,
-    prefixes: Names,
-    countries: Names,
-    usual: Usual,
-}
-
-// Attempts from machines that nobody knows, outside the networks of the account, and on which hardly anybody watched afterwards. Markers of
-// their own say whether a join found anything.
-fn odd_sql(span: Interval) -> String {
-    let from = time_literal(span.from_us);
-    let known_from = time_literal(span.from_us - KNOWN_DAYS * DAY_US);
-    let day = "CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT)";
-    let of_day = "CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT)";
-    format!(
-        "WITH tries AS (
-           SELECT *, {day} AS d FROM {LOGINS} WHERE {tries} AND credential <> 'partner'
-         ), mine AS (
-           SELECT account AS k_account, device AS k_device, asn AS k_asn, {of_day} AS k_day, licences
-           FROM {DAYS} WHERE day >= {known_from} AND day < {until}
-         ), known AS (
-           SELECT k_account, k_device, min(k_day) AS first_day, true AS is_known FROM mine GROUP BY 1, 2
-         ), home AS (
-           SELECT k_account AS h_account, k_asn AS h_asn, min(k_day) AS home_day, true AS is_home FROM mine GROUP BY 1, 2
-         ), machine AS (
-           SELECT k_device AS m_device, min(k_day) AS m_day, true AS has_watched FROM mine WHERE licences > 0 GROUP BY 1
-         ), told AS (
-           SELECT min({of_day}) + {HISTORY_DAYS} AS first_told FROM {DAYS} WHERE day >= {known_from} - INTERVAL '1 day'
-         ), marked AS (
-           SELECT t3.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
-             SELECT t2.*, h.is_home, h.home_day FROM home h RIGHT JOIN (
-               SELECT t.*, k.is_known, k.first_day FROM known k RIGHT JOIN tries t ON k.k_account = t.account AND k.k_device = t.device
-             ) t2 ON h.h_account = t2.account AND h.h_asn = t2.asn
-           ) t3 ON m.m_device = t3.device
-         ), judged AS (
-           SELECT *, CASE
-             WHEN is_known IS NOT NULL AND first_day < d THEN 1
-             WHEN is_home IS NOT NULL AND home_day < d THEN 1
-             WHEN has_watched IS NOT NULL AND m_day <= d + 1 THEN 1
-             ELSE 0 END AS ordinary
-           FROM marked CROSS JOIN told WHERE d >= first_told
-         ), sources AS (
-           SELECT *, CAST(sum(ordinary) OVER (PARTITION BY device, d) AS DOUBLE) / count(*) OVER (PARTITION BY device, d) AS ordinary_share
-           FROM judged
-         )
-         SELECT hour, first_at, last_at, account, identifier, device, ip_prefix, asn, country,
-           ja4 || '|' || user_agent AS tool, password,
-           attempts, successes, unknown, challenges_failed + denied AS stopped, breached, weak, d, ordinary_share >= 0.5 AS is_ordinary
-         FROM sources WHERE hour >= {from} ORDER BY first_at, identifier, device",
-        tries = between_sql("hour", span),
-        until = time_literal(span.to_us + DAY_US),
-    )
-}
-
-async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError> {
-    let mut out = Loaded::default();
-    let mut odd_days: BTreeMap<i64, f64> = BTreeMap::new();
-    let mut ordinary = 0.0;
-    for batch in catalog.query(&[LOGINS, DAYS], &odd_sql(span)).await? {
-        let time = |c: usize| cast(batch.column(c), &utc_microseconds()).map_err(failed);
-        let (hour, first, last) = (time(0)?, time(1)?, time(2)?);
-        let us = |a: &arrow::array::ArrayRef, r: usize| a.as_primitive::<TimestampMicrosecondType>().value(r);
-        let int = |c: usize, r: usize| {
-            let c = batch.column(c).as_primitive::<Int64Type>();
-            c.is_valid(r).then(|| c.value(r))
-        };
-        let (prefixes, countries, tools) = (words(&batch, 6), words(&batch, 8), words(&batch, 9));
-        let is_ordinary = batch.column(18).as_boolean();
-        for r in 0..batch.num_rows() {
-            #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
-            let n = |c: usize| int(c, r).unwrap_or(0) as f64;
-            let tool = out.tools.number(&tools[r]);
-            let day = int(17, r).unwrap_or(0);
-            odd_days.entry(day).or_default();
-            if is_ordinary.value(r) {
-                ordinary += 1.0;
-                *out.usual.tools.entry(tool).or_default() += 1.0;
-                continue;
-            }
-            *odd_days.entry(day).or_default() += 1.0;
-            out.hours.push(us(&hour, r));
-            out.attempts.push(Attempt {
-                first_us: us(&first, r),
-                last_us: us(&last, r),
-                account: int(3, r),
-                name: int(4, r).unwrap_or(0),
-                source: int(5, r).unwrap_or(0),
-                prefix: out.prefixes.number(&prefixes[r]),
-                asn: int(7, r).unwrap_or(-1),
-                country: out.countries.number(&countries[r]),
-                tool,
-                password: int(10, r),
-                attempts: n(11),
-                successes: n(12),
-                unknown: n(13),
-                stopped: n(14),
-                breached: n(15),
-                weak: n(16),
-            });
-        }
-    }
-    out.usual.tools.values_mut().for_each(|n| *n /= f64::max(ordinary, 1.0));
-    out.usual.odd_per_day = quiet_day(&odd_days.into_values().collect::<Vec<_>>());
-    Ok(out)
-}
-
-// Odd attempts on a quiet day: campaigns may fill half of the days, so the lower quarter speaks.
-fn quiet_day(days: &[f64]) -> f64 {
-    let mut sorted = days.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 4).copied().unwrap_or(0.0).max(2.0)
-}
 
 // Where campaigns that may still go on began, and those that lie beside them: whatever reaches into the
 // interval that is written again is written again as a whole.

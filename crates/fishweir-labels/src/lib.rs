@@ -4,6 +4,7 @@
 //! what the defences did, and what drove it. [`RuleOutcomes`] says of every rule how often it was right.
 
 mod advice;
+mod attempts;
 mod behaviour;
 mod campaigns;
 mod candidates;

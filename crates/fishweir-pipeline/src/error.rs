@@ -55,7 +55,8 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
-    pub(crate) fn query(what: &str) -> impl Fn(DataFusionError) -> Self + '_ {
+    /// Returns what turns an error of the engine into one that names the query.
+    pub fn query(what: &str) -> impl Fn(DataFusionError) -> Self + '_ {
         move |e| Self::Query { what: what.to_owned(), cause: e.strip_backtrace() }
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use axum::Json;
 use axum::body::Bytes;
@@ -160,9 +160,19 @@ fn table(all: &[MetricValue]) -> Result<RecordBatch, Problem> {
     .map_err(|e| Problem::broken(&e))
 }
 
+// A cell that a spreadsheet would take for a formula: routes and agents are words of strangers.
+fn as_text(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
+}
+
 fn csv(batch: &RecordBatch) -> Result<Vec<u8>, Problem> {
+    let columns = batch.columns().iter().map(|c| match c.as_string_opt::<i32>() {
+        Some(texts) => Arc::new(texts.iter().map(|t| t.map(as_text)).collect::<StringArray>()) as ArrayRef,
+        None => Arc::clone(c),
+    });
+    let batch = RecordBatch::try_new(batch.schema(), columns.collect()).map_err(|e| Problem::broken(&e))?;
     let mut out = Vec::new();
-    arrow::csv::Writer::new(&mut out).write(batch).map_err(|e| Problem::broken(&e))?;
+    arrow::csv::Writer::new(&mut out).write(&batch).map_err(|e| Problem::broken(&e))?;
     Ok(out)
 }
 
@@ -307,4 +317,19 @@ pub(crate) async fn live_stream(State(app): Shared) -> Answer {
         }
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_of_a_spreadsheet_is_a_formula() {
+        let labels: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("=1+1"), Some("/home"), Some("@x"), None]));
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![1.0, -2.0, 3.0, 4.0]));
+        let batch = RecordBatch::try_from_iter([("label", labels), ("value", values)]).unwrap();
+        let text = String::from_utf8(csv(&batch).unwrap()).unwrap();
+        assert_eq!(text, "label,value\n'=1+1,1.0\n/home,-2.0\n'@x,3.0\n,4.0\n");
+    }
 }

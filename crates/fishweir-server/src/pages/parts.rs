@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fishweir_metrics::{Audience, Evaluator, Interval, MetricValue};
 use fishweir_report::{Card, Line, Mark, Plot, amount, bare, change, interval};
 use maud::{Markup, PreEscaped, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use crate::period::{Asked, LENGTHS};
@@ -44,17 +45,12 @@ pub(crate) fn stamp(us: i64) -> String {
     fishweir_report::time(us, "%Y-%m-%d %H:%M")
 }
 
+/// All but what may stand in an address unchanged (RFC 3986, section 2.3).
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Returns a text as part of an address.
 pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) {
-            out.push(char::from(b));
-        } else {
-            out.push_str(&format!("%{b:02X}"));
-        }
-    }
-    out
+    utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
 /// Returns an address with some parameters changed; an empty value takes one away.
