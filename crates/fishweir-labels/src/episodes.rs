@@ -7,6 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, time_literal, utc_microseconds};
+use futures::StreamExt;
 
 use crate::behaviour::FEATURES;
 use crate::drivers::Traces;
@@ -76,14 +77,17 @@ fn late_sql(span: Interval) -> String {
            WHERE c.actor = 'support' AND c.change = 'password' AND c.hour < {until} AND c.first_at > e.first_at AND {c_d} <= e.d + 14
            GROUP BY 1, 2, 3, 4
          ), uses AS (
-           SELECT account, device, asn, {u_d} AS d, licences, min({u_d}) OVER (PARTITION BY account, asn) AS network_first
-           FROM account_days WHERE day >= {history} AND day < {until}
+           SELECT account, device, asn, {u_d} AS d, licences FROM account_days WHERE day >= {history} AND day < {until}
+         ), networks AS (
+           SELECT u.account AS w_account, u.asn AS w_asn, min(u.d) AS network_first
+           FROM (SELECT DISTINCT account FROM e) a JOIN uses u ON u.account = a.account GROUP BY 1, 2
          ), later AS (
            SELECT {key},
              count(DISTINCT CASE WHEN u.licences > 0 THEN u.d END) AS days_watched_after,
-             max(CASE WHEN u.network_first < e.d AND u.asn <> e.asn THEN 1 ELSE 0 END) AS home_network_after,
-             max(CASE WHEN u.network_first < e.d AND u.asn <> e.asn AND u.d <= e.d + 3 THEN 1 ELSE 0 END) AS same_device_home_after
+             max(CASE WHEN w.network_first < e.d AND u.asn <> e.asn THEN 1 ELSE 0 END) AS home_network_after,
+             max(CASE WHEN w.network_first < e.d AND u.asn <> e.asn AND u.d <= e.d + 3 THEN 1 ELSE 0 END) AS same_device_home_after
            FROM e JOIN uses u ON u.account = e.account AND u.device = e.device
+           JOIN networks w ON w.w_account = u.account AND w.w_asn = u.asn
            WHERE u.d >= e.d AND u.d <= e.d + 14
            GROUP BY 1, 2, 3, 4
          ), said_of AS (
@@ -175,7 +179,7 @@ pub(crate) async fn load(
         coalesce(leak_password_match, false) AS leak_match, leak_vendor, weak, breached, support_email_changes > 0 AS by_support,
         reactivations > 0 AS reactivated, new_device, new_network, new_country";
     let sql = format!(
-        "SELECT {facts}, {}{}{} FROM ({}) ORDER BY day, account, device, asn",
+        "SELECT {facts}, {}{}{} FROM ({})",
         behaviour.join(", "),
         if votes.is_empty() { "" } else { ", " },
         votes.join(", "),
@@ -184,9 +188,14 @@ pub(crate) async fn load(
     let context = catalog.session_of(&TABLES).await?;
     check(&context, &late_sql(span), functions).await?;
     let mut out = Vec::new();
-    for batch in catalog.query(&TABLES, &sql).await? {
-        read(&batch, functions.len(), &mut out)?;
+    let frame = context.sql(&sql).await.map_err(PipelineError::query(&sql))?;
+    let mut batches = frame.execute_stream().await.map_err(PipelineError::query(&sql))?;
+    // WHY: read as they come and sorted here: joined rows share large buffers of text, which a sort of the
+    // engine would hold once for every batch.
+    while let Some(batch) = batches.next().await {
+        read(&batch.map_err(PipelineError::query(&sql))?, functions.len(), &mut out)?;
     }
+    out.sort_unstable_by_key(|e: &Episode| (e.day_us, e.account, e.device, e.asn));
     let accusing = functions
         .iter()
         .enumerate()
