@@ -308,18 +308,20 @@ fn share_on_routes(look: &Look, routes: &[String]) -> f64 {
     if rise > RISE_Z * spread && odd + rise > 0.0 { odd / (odd + rise) } else { 1.0 }
 }
 
-// An hour knows only who had watched by its end. Looked at afterwards, strangers of the burst may have
-// been granted a licence since: what is left of them is its share.
+// An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst on one route may
+// have been granted a licence since: what is left of them is its share. Counts and not differences are
+// compared: the strangers before it tell nothing of those in it.
 fn confirmed(mut e: Evidence, look: &Look, around: &Around, c: &Candidate) -> Evidence {
-    let (Some(during), Some(_), Some(share)) = (look.during, c.excess, e.stranger_share) else { return e };
+    let (Some(during), Some(_), Some(share)) = (look.during, &c.measured_on, e.stranger_share) else {
+        return e;
+    };
     let inside = c.points.values().filter(|p| {
         let at = around.at(p.minute);
         at >= during.from_us && at < during.to_us
     });
-    let claimed = share * inside.map(|p| p.observed - p.expected).sum::<f64>();
-    let seen = (look.odd.requests - look.odd_before.requests * look.scale).max(0.0);
-    if claimed > 0.0 && seen < MOSTLY_CONFIRMED * claimed {
-        e.stranger_share = Some(share * seen / claimed);
+    let claimed = inside.map(|p| p.observed).sum::<f64>();
+    if claimed > 0.0 && look.odd.requests < MOSTLY_CONFIRMED * claimed {
+        e.stranger_share = Some(share * look.odd.requests / claimed);
     }
     e
 }

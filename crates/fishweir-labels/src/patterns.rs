@@ -1,6 +1,6 @@
 //! What kind of attack it was: tags with a strength from 0 to 1, each from counts that are shown.
 
-use crate::raw::Look;
+use crate::raw::{ClientSums, Look, RouteSums};
 
 /// Tags weaker than this are left out.
 const LEAST: f64 = 0.3;
@@ -21,9 +21,25 @@ fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
 }
 
+// What the surge brought beside the strangers that come anyway: visitors have addresses and agents, too.
+fn beyond_usual(look: &Look) -> ClientSums {
+    let (o, b) = (&look.odd, &look.odd_before);
+    let net = |f: fn(&ClientSums) -> f64| (f(o) - f(b) * look.scale).clamp(0.0, f(o));
+    ClientSums {
+        requests: net(|c| c.requests),
+        clients: net(|c| c.clients),
+        ips: net(|c| c.ips),
+        slow: net(|c| c.slow),
+        paths: net(|c| c.paths),
+        usual_pair: net(|c| c.usual_pair),
+        home_network: net(|c| c.home_network),
+        ..*o
+    }
+}
+
 /// Returns the tags of an attack, the strongest first; `minutes` is its excess per minute in order.
 pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
-    let o = &look.odd;
+    let o = &beyond_usual(look);
     if o.requests < 1.0 {
         return Vec::new();
     }
@@ -93,7 +109,8 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let entropy: f64 =
         extra.iter().map(|r| share(r.1, whole)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
     let spread = entropy.exp();
-    let distinct = share(look.odd.paths, look.odd.requests);
+    let net = beyond_usual(look);
+    let distinct = share(net.paths, net.requests);
     tag(
         "carpet",
         ramp(spread, 3.0, 5.0).max(ramp(distinct, 0.4, 0.8)),
@@ -103,8 +120,16 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let usual = look.routes.iter().map(|r| r.latency0_us * r.n0).sum::<f64>()
         / look.routes.iter().map(|r| r.n0).sum::<f64>().max(1.0);
     let odd = look.routes.iter().map(|r| r.odd).sum::<f64>();
-    let cost = look.routes.iter().map(|r| r.odd_latency_us).sum::<f64>() / odd.max(1.0) / usual.max(1.0);
-    let slow = share(look.odd.slow, look.odd.requests);
+    // A service that is kept busy answers everybody late: that is no cost of these requests.
+    let of_known = |f: fn(&RouteSums) -> f64| -> f64 {
+        let both = look.routes.iter().filter(|r| r.latency_us > 0.0 && r.latency0_us > 0.0);
+        both.map(|r| f(r) * r.n0).sum()
+    };
+    let (before, during) = (of_known(|r| r.latency0_us), of_known(|r| r.latency_us));
+    let late = if before > 0.0 { (during / before).max(1.0) } else { 1.0 };
+    let cost =
+        look.routes.iter().map(|r| r.odd_latency_us).sum::<f64>() / odd.max(1.0) / (usual * late).max(1.0);
+    let slow = share(net.slow, net.requests);
     tag(
         "expensive_calls",
         if slow > 0.2 { 0.0 } else { ramp(cost, 2.0, 5.0) },
@@ -136,7 +161,7 @@ fn pulses(minutes: &[f64]) -> (usize, f64) {
 
 /// Returns where an attack came from: `few_hosts`, `data_centre`, `residential` or `iot`.
 pub(crate) fn source_tier(look: &Look) -> Option<&'static str> {
-    let o = &look.odd;
+    let o = &beyond_usual(look);
     if o.requests < 1.0 {
         return None;
     }
@@ -154,7 +179,6 @@ pub(crate) fn source_tier(look: &Look) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw::{ClientSums, RouteSums};
 
     fn look(odd: ClientSums, routes: &[(&str, f64)]) -> Look {
         Look {

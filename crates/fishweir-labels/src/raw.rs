@@ -40,7 +40,9 @@ pub(crate) struct RouteSums {
     pub(crate) failed: f64,
     pub(crate) failed0: f64,
     pub(crate) odd_latency_us: f64,
+    /// Usual time of a request before, and of one that is not strange during the surge.
     pub(crate) latency0_us: f64,
+    pub(crate) latency_us: f64,
 }
 
 /// Counts over the strangers of a surge, `0` for those of the usual traffic before.
@@ -254,7 +256,8 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND odd) AS DOUBLE) AS strange, CAST(count(*) FILTER (WHERE NOT during AND odd) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND status >= 500) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND status >= 500) AS DOUBLE),
-           CAST(sum(latency_us) FILTER (WHERE during AND odd AND status < 400) AS DOUBLE), CAST(avg(latency_us) FILTER (WHERE NOT during AND NOT odd AND status < 400) AS DOUBLE)
+           CAST(sum(latency_us) FILTER (WHERE during AND odd AND status < 400) AS DOUBLE), CAST(avg(latency_us) FILTER (WHERE NOT during AND NOT odd AND status < 400) AS DOUBLE),
+           CAST(avg(latency_us) FILTER (WHERE during AND NOT odd AND status < 400) AS DOUBLE)
          FROM base GROUP BY 1 ORDER BY strange DESC, 1"
     );
     let mut out = Vec::new();
@@ -271,6 +274,7 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
                 failed0: n(6),
                 odd_latency_us: n(7),
                 latency0_us: n(8),
+                latency_us: n(9),
             });
         }
     }
