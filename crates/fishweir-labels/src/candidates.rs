@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
     pub(crate) points: BTreeMap<usize, Point>,
     /// Requests above expectation where a burst measured them: best, low, high.
     pub(crate) excess: Option<(f64, f64, f64)>,
-    /// Route whose strangers a burst was measured on; `None` for all of them.
+    /// Condition on the strangers that a burst was measured on; `None` for all of them.
     pub(crate) measured_on: Option<String>,
     /// Share of the excess that strangers brought.
     pub(crate) stranger_share: Option<f64>,

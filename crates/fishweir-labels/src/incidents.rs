@@ -165,7 +165,7 @@ impl DosIncidents {
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
-        let scope = raw::Scope { told, burst, routes: c.measured_on.as_slice() };
+        let scope = raw::Scope { told, burst, mine: c.measured_on.as_deref() };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
@@ -308,7 +308,7 @@ fn share_on_routes(look: &Look, routes: &[String]) -> f64 {
     if rise > RISE_Z * spread && odd + rise > 0.0 { odd / (odd + rise) } else { 1.0 }
 }
 
-// An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst on one route may
+// An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst with one mark may
 // have been granted a licence since: what is left of them is its share. Counts and not differences are
 // compared: the strangers before it tell nothing of those in it.
 fn confirmed(mut e: Evidence, look: &Look, around: &Around, c: &Candidate) -> Evidence {

@@ -99,8 +99,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) told: bool,
     /// Whether drivers explain the excess of strangers alone.
     pub(crate) burst: bool,
-    /// Routes on which its strangers are counted; none are all.
-    pub(crate) routes: &'a [String],
+    /// Condition on its strangers; `None` counts all of them.
+    pub(crate) mine: Option<&'a str>,
 }
 
 /// Returns what the raw rows say of a surge, against the time before `calm_us`; `None` when they are gone.
@@ -111,7 +111,7 @@ pub(crate) async fn look(
     peak_us: i64,
     scope: Scope<'_>,
 ) -> Result<Option<Look>, PipelineError> {
-    let Scope { told, burst, routes: mine } = scope;
+    let Scope { told, burst, mine } = scope;
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
     // Before the whole of it, also where only a part is looked at.
@@ -308,12 +308,11 @@ async fn clients(
     catalog: &Catalog,
     base: &str,
     during: bool,
-    routes: &[String],
+    mine: Option<&str>,
 ) -> Result<ClientSums, PipelineError> {
     let mut when = if during { "during" } else { "NOT during" }.to_owned();
-    if !routes.is_empty() {
-        let quoted: Vec<String> = routes.iter().map(|r| format!("'{}'", r.replace('\'', "''"))).collect();
-        when.push_str(&format!(" AND route IN ({})", quoted.join(", ")));
+    if let Some(condition) = mine {
+        when.push_str(&format!(" AND {condition}"));
     }
     let sql = format!(
         "{base}, usual_pairs AS (

@@ -28,6 +28,19 @@ pub(crate) enum Mark {
     Asn(String),
 }
 
+impl Mark {
+    /// Returns the condition on raw requests that have the mark; `None` for all of them.
+    pub(crate) fn condition(&self) -> Option<String> {
+        let quoted = |v: &str| format!("'{}'", v.replace('\'', "''"));
+        match self {
+            Self::All => None,
+            Self::Route(r) => Some(format!("route = {}", quoted(r))),
+            Self::Ja4(j) => Some(format!("coalesce(ja4, '') = {}", quoted(j))),
+            Self::Asn(a) => Some(format!("CAST(coalesce(asn, -1) AS VARCHAR) = {}", quoted(a))),
+        }
+    }
+}
+
 /// Requests of strangers per minute.
 pub(crate) struct Strangers {
     marks: Vec<Mark>,
@@ -205,10 +218,7 @@ impl Strangers {
             points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
             excess: Some((excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest)),
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
-            measured_on: self.marks.get(best).and_then(|m| match m {
-                Mark::Route(r) => Some(r.clone()),
-                _ => None,
-            }),
+            measured_on: self.marks.get(best).and_then(Mark::condition),
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
             judged_by: None,
