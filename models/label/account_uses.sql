@@ -10,54 +10,49 @@ interval: day
 keys: [day, account, device, asn]
 inputs: [account_days, account_logins]
 retention: { keep_days: 60 }
-batch_rows: 1
+batch_rows: 2000000
 */
--- One day a step: then what was before it is the same for all its rows, and can be summed up first.
 WITH used AS (
-  SELECT account, account_id, device, asn, country, ja4,
+  SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, account_id, device, asn, country, ja4,
     requests, served, refused, licences, account_pages, routes, sessions, hours, first_at, last_at
   FROM account_days WHERE day >= $from AND day < $to
   UNION ALL
-  SELECT account, account_id, device, asn, country, ja4, 0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT), account, account_id, device, asn, country, ja4,
+    0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
   FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
-), today AS (
-  SELECT account, min(account_id) AS account_id, device, asn, min(country) AS country, min(ja4) AS ja4,
+), present AS (
+  SELECT d, account, min(account_id) AS account_id, device, asn, min(country) AS country, min(ja4) AS ja4,
     sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
     sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
     min(first_at) AS first_at, max(last_at) AS last_at
-  FROM used GROUP BY 1, 3, 4
+  FROM used GROUP BY 1, 2, 4, 5
 ), active AS (
   SELECT account FROM account_days WHERE day >= $from AND day < $to
   UNION
   SELECT account FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
 ), before AS (
   SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, country
-  FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $from
+  FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $to
   UNION ALL
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT), account, device, asn, country
-  FROM account_logins WHERE hour >= $from - INTERVAL '42 days' AND hour < $from AND account IS NOT NULL AND successes > 0
-), days AS (
-  SELECT b.d, b.account, b.device, b.asn, min(b.country) AS country
+  FROM account_logins WHERE hour >= $from - INTERVAL '42 days' AND hour < $to AND account IS NOT NULL AND successes > 0
+), habits AS (
+  -- Only accounts of this step are looked up.
+  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn, min(b.country) AS h_country
   FROM active a JOIN before b ON b.account = a.account
   GROUP BY 1, 2, 3, 4
-), habits AS (
-  SELECT account AS h_account, device AS h_device, asn AS h_asn, country AS h_country,
-    min(d) AS first_d, max(d) AS last_d, count(*) AS uses
-  FROM days GROUP BY 1, 2, 3, 4
-), seen AS (
-  -- Columns of today are the same in every row of a group: their minimum is their value.
-  SELECT t.account, min(t.account_id) AS account_id, t.device, t.asn, min(t.country) AS country, min(t.ja4) AS ja4,
-    min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
-    min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
-    min(t.first_at) AS first_at, min(t.last_at) AS last_at,
-    max(CASE WHEN h.h_device = t.device THEN h.last_d END) AS device_last,
-    max(CASE WHEN h.h_asn = t.asn THEN h.last_d END) AS network_last,
-    sum(CASE WHEN h.h_asn = t.asn THEN h.uses ELSE 0 END) AS network_uses,
-    max(CASE WHEN h.h_country = t.country THEN h.last_d END) AS country_last,
-    min(h.first_d) AS account_first,
-    max(h.last_d) AS account_last
-  FROM habits h RIGHT JOIN today t ON h.h_account = t.account
-  GROUP BY t.account, t.device, t.asn
 )
-SELECT date_bin(INTERVAL '1 day', first_at) AS day, CAST(floor(CAST($from AS BIGINT) / 86400000000) AS BIGINT) AS d, *
-FROM seen
+-- Columns of the present use are the same in every row of a group: their minimum is their value.
+SELECT date_bin(INTERVAL '1 day', min(t.first_at)) AS day, t.d,
+  t.account, min(t.account_id) AS account_id, t.device, t.asn, min(t.country) AS country, min(t.ja4) AS ja4,
+  min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
+  min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
+  min(t.first_at) AS first_at, min(t.last_at) AS last_at,
+  max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
+  max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
+  count(CASE WHEN h.h_asn = t.asn THEN 1 END) AS network_uses,
+  max(CASE WHEN h.h_country = t.country THEN h.h_d END) AS country_last,
+  min(h.h_d) AS account_first,
+  max(h.h_d) AS account_last
+FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42
+GROUP BY t.d, t.account, t.device, t.asn
