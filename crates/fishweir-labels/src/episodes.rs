@@ -55,6 +55,24 @@ pub(crate) struct Episode {
     pub(crate) traces: Traces,
 }
 
+// What analysts said of the account or the episode.
+fn judged_sql(key: &str, until: &str) -> String {
+    let v_d = "CAST(floor(CAST(v.time AS BIGINT) / 86400000000) AS BIGINT)";
+    format!(
+        "said_of AS (
+           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.account_id
+           WHERE v.subject_kind = 'account' AND v.time < {until} AND v.time >= e.first_at AND {v_d} <= e.d + 45
+           UNION ALL
+           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.episode_id
+           WHERE v.subject_kind = 'episode' AND v.time < {until}
+         ), judged AS (
+           SELECT k1, k2, k3, k4,
+             max(CASE WHEN verdict IN ('attack', 'takeover') THEN 1 ELSE 0 END) AS verdict_takeover,
+             max(CASE WHEN verdict IN ('benign', 'not_takeover') THEN 1 ELSE 0 END) AS verdict_benign
+           FROM said_of GROUP BY 1, 2, 3, 4"
+    )
+}
+
 // What happened after the day, up to the end of what may be known.
 fn late_sql(span: Interval) -> String {
     let until = time_literal(span.to_us);
@@ -90,17 +108,7 @@ fn late_sql(span: Interval) -> String {
            JOIN networks w ON w.w_account = u.account AND w.w_asn = u.asn
            WHERE u.d >= e.d AND u.d <= e.d + 14
            GROUP BY 1, 2, 3, 4
-         ), said_of AS (
-           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.account_id
-           WHERE v.subject_kind = 'account' AND v.time < {until} AND v.time >= e.first_at AND {v_d} <= e.d + 45
-           UNION ALL
-           SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.episode_id
-           WHERE v.subject_kind = 'episode' AND v.time < {until}
-         ), judged AS (
-           SELECT k1, k2, k3, k4,
-             max(CASE WHEN verdict IN ('attack', 'takeover') THEN 1 ELSE 0 END) AS verdict_takeover,
-             max(CASE WHEN verdict IN ('benign', 'not_takeover') THEN 1 ELSE 0 END) AS verdict_benign
-           FROM said_of GROUP BY 1, 2, 3, 4
+         ), {judged}
          ), kinds AS (
            SELECT campaign_id AS q_id, min(kind) AS campaign_kind FROM login_campaigns GROUP BY 1
          )
@@ -122,7 +130,7 @@ fn late_sql(span: Interval) -> String {
         e_d = d("day"),
         c_d = d("c.hour"),
         u_d = d("day"),
-        v_d = d("v.time"),
+        judged = judged_sql(key, &until),
         episodes = between_sql("day", span),
         history = time_literal(span.from_us - 42 * DAY_US),
     )
