@@ -378,7 +378,8 @@ impl LiveWatch {
         if odd {
             let second = hit.time_us.div_euclid(1_000_000).max(now);
             let LiveHit { client, network, ja4, .. } = *hit;
-            let counted = Counted { second, series, client, network, ja4, pending };
+            let minute = self.minute.number;
+            let counted = Counted { second, minute, series, client, network, ja4, pending };
             self.marks.count(&counted);
             self.await_licence(hit.session, counted);
         }

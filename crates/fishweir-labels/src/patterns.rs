@@ -29,6 +29,7 @@ fn beyond_usual(look: &Look) -> ClientSums {
         requests: net(|c| c.requests),
         clients: net(|c| c.clients),
         ips: net(|c| c.ips),
+        ja3: net(|c| c.ja3),
         slow: net(|c| c.slow),
         paths: net(|c| c.paths),
         usual_pair: net(|c| c.usual_pair),

@@ -23,6 +23,8 @@ const MEMORY: f64 = 3_000.0;
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
     pub(crate) second: i64,
+    /// Minute that it was counted in: rows that come early count in the one that runs.
+    pub(crate) minute: i64,
     pub(crate) series: Option<usize>,
     pub(crate) client: i64,
     pub(crate) network: i64,
@@ -136,7 +138,6 @@ impl LiveWatch {
     // A request is waited for no longer; `odd` is what it then counts more.
     fn recount(&mut self, h: &Counted, odd: f64) {
         let now = self.second.unwrap_or(0);
-        let minute = h.second.div_euclid(60);
         let pending = f64::from(u8::from(h.pending));
         let of_second = usize::try_from(h.second - now).ok().and_then(|ahead| self.newest.get_mut(ahead));
         let of_second = of_second.or_else(|| {
@@ -144,11 +145,11 @@ impl LiveWatch {
             let at = self.ring.len().checked_sub(back)?;
             self.ring.get_mut(at)
         });
-        let is_present = minute >= self.minute.number;
+        let is_present = h.minute >= self.minute.number;
         let of_minute: Option<&mut Minute> = if is_present {
             Some(&mut self.minute)
         } else {
-            self.past.iter_mut().rev().take(10).find(|m| m.number == minute)
+            self.past.iter_mut().rev().take(10).find(|m| m.number == h.minute)
         };
         for all in [of_second, of_minute.map(|m| &mut m.series)].into_iter().flatten() {
             for i in [Some(0), h.series].into_iter().flatten() {
