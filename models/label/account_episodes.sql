@@ -2,9 +2,10 @@
 name: account_episodes
 description: >-
   Every day on which an account was used from a device or a network that it had not been used from in the six weeks before,
-  with what is known of that use by the end of the day; what the labelling functions judge. Accounts with less than a week of
-  history are left out. Nothing later than the day is in it.
-version: 1
+  with what is known of that use by the end of the day; what the labelling functions judge. Accounts first seen within the week
+  before are left out; those never seen before are in it from the fifteenth day of data on, without `history_days`. Nothing later
+  than the day is in it.
+version: 2
 grain: day
 time: day
 interval: day
@@ -21,9 +22,14 @@ WITH seen AS (
     max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner
   FROM account_logins WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL
   GROUP BY 1, 2, 3, 4
+), told AS (
+  -- Days from which on an account that was never seen has been away, not just outside what is kept.
+  SELECT DISTINCT d + 14 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '14 days' AND day < $to - INTERVAL '14 days'
 ), fresh AS (
-  SELECT * FROM account_uses
-  WHERE day >= $from AND day < $to AND account_first <= d - 7 AND (device_last IS NULL OR network_last IS NULL)
+  SELECT u.* FROM told t RIGHT JOIN (
+    SELECT * FROM account_uses WHERE day >= $from AND day < $to AND (device_last IS NULL OR network_last IS NULL)
+  ) u ON t.told_d = u.d
+  WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND t.is_told IS NOT NULL)
 ), devices AS (
   SELECT d AS v_d, device AS v_device, count(DISTINCT account) AS device_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
 ), networks AS (

@@ -21,6 +21,8 @@ const ODD: &str = "odd_sources";
 const HISTORY_DAYS: i64 = 3;
 /// How far back a device may have been seen to be known.
 const KNOWN_DAYS: i64 = 42;
+/// Odd attempts a day that are ordinary anywhere.
+const LEAST_ODD: f64 = 2.0;
 /// Day since 1970 of an hour.
 const DAY_OF: &str = "CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT)";
 const TOOL: &str = "ja4 || '|' || user_agent";
@@ -210,23 +212,29 @@ fn rows(batch: &RecordBatch, out: &mut Loaded, all: &mut Vec<(Attempt, i64)>) ->
 }
 
 fn usual(batches: &[RecordBatch], out: &mut Loaded) {
-    let mut odd_days: BTreeMap<i64, f64> = BTreeMap::new();
-    let mut ordinary = 0.0;
+    let mut days: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
     for batch in batches {
         #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
         let count = |c: usize, r: usize| batch.column(c).as_primitive::<Int64Type>().value(r) as f64;
-        let (days, tools) = (batch.column(0).as_primitive::<Int64Type>(), words(batch, 1));
+        let (dates, tools) = (batch.column(0).as_primitive::<Int64Type>(), words(batch, 1));
         for (r, tool) in tools.iter().enumerate() {
             let (n, odd) = (count(2, r), count(3, r));
-            *odd_days.entry(days.value(r)).or_default() += odd;
+            let of = days.entry(dates.value(r)).or_default();
+            *of = (of.0 + odd, of.1 + n - odd);
             if n > odd {
-                ordinary += n - odd;
                 *out.usual.tools.entry(out.tools.number(tool)).or_default() += n - odd;
             }
         }
     }
+    let ordinary: f64 = days.values().map(|d| d.1).sum();
     out.usual.tools.values_mut().for_each(|n| *n /= f64::max(ordinary, 1.0));
-    out.usual.odd_per_day = quiet_day(&odd_days.into_values().collect::<Vec<_>>());
+    out.usual.odd_per_day = quiet(days.values().map(|d| d.0)).max(LEAST_ODD);
+    let each = quiet(days.values().map(|d| d.0 / d.1.max(1.0)));
+    let usual_day = middle(days.values().map(|d| d.1));
+    // WHY: only a day with far more members than usual is told by its members; on others the few odd
+    // attempts of a day say more than a share of them.
+    out.usual.days =
+        days.iter().filter(|(_, d)| d.1 > 2.0 * usual_day).map(|(day, d)| (*day, each * d.1)).collect();
 }
 
 // By time, and numbers by text: rows come in any order and must give the same campaigns.
@@ -244,9 +252,17 @@ fn in_order(out: &mut Loaded, mut all: Vec<(Attempt, i64)>) {
     (out.attempts, out.hours) = all.into_iter().unzip();
 }
 
-// Odd attempts on a quiet day: campaigns may fill half of the days, so the lower quarter speaks.
-fn quiet_day(days: &[f64]) -> f64 {
-    let mut sorted = days.to_vec();
+fn at_share(values: impl Iterator<Item = f64>, part: usize) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
     sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 4).copied().unwrap_or(0.0).max(2.0)
+    sorted.get(sorted.len() / part).copied().unwrap_or(0.0)
+}
+
+// Campaigns may fill half of the days, so the lower quarter of them speaks for quiet ones.
+fn quiet(days: impl Iterator<Item = f64>) -> f64 {
+    at_share(days, 4)
+}
+
+fn middle(days: impl Iterator<Item = f64>) -> f64 {
+    at_share(days, 2)
 }

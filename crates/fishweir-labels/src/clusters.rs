@@ -4,7 +4,8 @@
 //! names, many tries on one name. What no such reason joins may still be too much at once to be members
 //! with new devices: it is joined by time. Neighbours that behave alike are one actor who changed tools.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -60,8 +61,19 @@ pub(crate) struct Attempt {
 /// What is ordinary: odd attempts a day, and the share of each program among ordinary attempts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usual {
+    /// Odd attempts on an ordinary day.
     pub(crate) odd_per_day: f64,
+    /// Odd attempts that go with the ordinary ones of a day (days since 1970), where those are many.
+    pub(crate) days: HashMap<i64, f64>,
     pub(crate) tools: HashMap<u32, f64>,
+}
+
+impl Usual {
+    // Odd attempts expected on the day of a time: when all members sign in again, more of them fail from
+    // new machines too.
+    fn on_day_of(&self, us: i64) -> f64 {
+        self.days.get(&us.div_euclid(DAY_US)).copied().unwrap_or(0.0).max(self.odd_per_day)
+    }
 }
 
 /// Attempts of one actor.
@@ -351,8 +363,8 @@ fn strong(attempts: &[Attempt], among: &[usize], forest: &mut Forest) {
 
 fn weak(attempts: &[Attempt], among: &[usize], usual: &Usual, forest: &mut Forest) {
     let expected = |m: &[usize]| {
-        let tool = m.first().and_then(|i| usual.tools.get(&attempts[*i].tool));
-        usual.odd_per_day * tool.copied().unwrap_or(0.0)
+        let Some(a) = m.first().map(|i| &attempts[*i]) else { return 0.0 };
+        usual.on_day_of(a.first_us) * usual.tools.get(&a.tool).copied().unwrap_or(0.0)
     };
     let often =
         |m: &[usize], least: usize| names(attempts, m) >= least && m.len() as f64 >= TOOL_RATIO * expected(m);
@@ -399,12 +411,12 @@ fn cluster(attempts: &[Attempt], mut members: Vec<usize>, reasons: BTreeMap<&'st
 fn by_time(attempts: &[Attempt], usual: &Usual, rest: &[usize]) -> Vec<Cluster> {
     let mut hot: BTreeSet<usize> = BTreeSet::new();
     for (width, least) in [(HOUR_US, 6), (DAY_US, 10)] {
-        let mean = usual.odd_per_day * width as f64 / DAY_US as f64;
         let mut bins: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for i in rest {
             bins.entry(attempts[*i].first_us.div_euclid(width)).or_default().push(*i);
         }
-        for members in bins.into_values() {
+        for (bin, members) in bins {
+            let mean = usual.on_day_of(bin * width) * width as f64 / DAY_US as f64;
             if members.len() >= least && poisson_tail(members.len(), mean) < BY_CHANCE {
                 hot.extend(members);
             }
@@ -451,33 +463,49 @@ pub(crate) fn poisson_tail(n: usize, mean: f64) -> f64 {
     (ln_first.exp() * sum).min(1.0)
 }
 
+// Two clusters that may be one actor: how unlike, when they began, and which they are.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    /// Bits of a number that is not negative: they sort as it does.
+    unlike: u64,
+    began_us: (i64, i64),
+    which: (usize, usize),
+}
+
+fn pair(found: &[Option<Cluster>], i: usize, j: usize) -> Option<Reverse<Pair>> {
+    let (a, b) = (&found[i].as_ref()?.profile, &found[j].as_ref()?.profile);
+    if !a.near(b) || !a.may_be(b) {
+        return None;
+    }
+    let unlike = a.distance(b) + APART * (1.0 - a.overlap(b));
+    let began_us = (a.first_us.min(b.first_us), a.first_us.max(b.first_us));
+    (unlike <= ALIKE).then_some(Reverse(Pair { unlike: unlike.max(0.0).to_bits(), began_us, which: (i, j) }))
+}
+
 // Neighbours in time of the same kind that behave alike are one actor; the most alike first.
-fn merged(attempts: &[Attempt], mut found: Vec<Cluster>) -> Vec<Cluster> {
-    loop {
-        let mut best: Option<(f64, usize, usize)> = None;
-        for i in 0..found.len() {
-            for j in i + 1..found.len() {
-                let (a, b) = (&found[i].profile, &found[j].profile);
-                if !a.near(b) || !a.may_be(b) {
-                    continue;
-                }
-                let d = a.distance(b) + APART * (1.0 - a.overlap(b));
-                if d <= ALIKE && best.is_none_or(|(least, ..)| d < least) {
-                    best = Some((d, i, j));
-                }
-            }
+fn merged(attempts: &[Attempt], found: Vec<Cluster>) -> Vec<Cluster> {
+    let mut found: Vec<Option<Cluster>> = found.into_iter().map(Some).collect();
+    let mut pairs: BinaryHeap<Reverse<Pair>> = (0..found.len())
+        .flat_map(|j| (0..j).map(move |i| (i, j)))
+        .filter_map(|(i, j)| pair(&found, i, j))
+        .collect();
+    while let Some(Reverse(Pair { which: (i, j), .. })) = pairs.pop() {
+        // A pair of which one has become part of another is of the past.
+        if found[i].is_none() || found[j].is_none() {
+            continue;
         }
-        let Some((_, i, j)) = best else { return found };
-        let other = found.swap_remove(j);
-        let one = std::mem::take(&mut found[i]);
+        let (Some(one), Some(other)) = (found[i].take(), found[j].take()) else { continue };
         let mut reasons = one.reasons;
         for (why, n) in other.reasons {
             *reasons.entry(why).or_default() += n;
         }
         *reasons.entry("alike and near in time").or_default() += other.members.len() as f64;
         let members = one.members.into_iter().chain(other.members).collect();
-        found[i] = cluster(attempts, members, reasons);
+        found.push(Some(cluster(attempts, members, reasons)));
+        let new = found.len() - 1;
+        pairs.extend((0..new).filter_map(|k| pair(&found, k, new)));
     }
+    found.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -503,7 +531,7 @@ mod tests {
 
     fn usual() -> Usual {
         let tools = (0..25).map(|t| (t, 0.04)).collect();
-        Usual { odd_per_day: 6.0, tools }
+        Usual { odd_per_day: 6.0, tools, ..Usual::default() }
     }
 
     // A few odd attempts a day that belong to nobody.

@@ -46,6 +46,8 @@ pub(crate) struct Episode {
     pub(crate) last_us: i64,
     pub(crate) new_network: bool,
     pub(crate) new_country: bool,
+    /// The account was not used at all in the weeks before.
+    pub(crate) unseen: bool,
     pub(crate) votes: u64,
     pub(crate) features: [f32; FEATURES],
     pub(crate) sign_ins: f64,
@@ -185,7 +187,7 @@ pub(crate) async fn load(
     let facts = "day, account, account_id, device, asn, country, first_at, last_at, CAST(sign_ins AS DOUBLE) AS sign_ins,
         campaign_id, account_campaign_id, campaign_kind, contact_at, reset_at, leak_age_days IS NOT NULL AS leaked,
         coalesce(leak_password_match, false) AS leak_match, leak_vendor, weak, breached, support_email_changes > 0 AS by_support,
-        reactivations > 0 AS reactivated, new_device, new_network, new_country";
+        reactivations > 0 AS reactivated, new_device, new_network, new_country, history_days IS NULL AS unseen";
     let sql = format!(
         "SELECT {facts}, {}{}{} FROM ({})",
         behaviour.join(", "),
@@ -287,6 +289,7 @@ fn read(batch: &RecordBatch, functions: usize, out: &mut Vec<Episode>) -> Result
             last_us: us(&last, r).unwrap_or(0),
             new_network: flag("new_network", r),
             new_country: flag("new_country", r),
+            unseen: flag("unseen", r),
             votes,
             features,
             sign_ins: float(at("sign_ins"), r),

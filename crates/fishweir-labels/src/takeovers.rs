@@ -19,7 +19,7 @@ use crate::series::between_sql;
 use crate::takeover_tables::{self as tables, TAKEOVERS};
 
 /// Version of the label model; stored with every label together with the functions' own version.
-pub const TAKEOVER_MODEL: &str = "takeover-model-1";
+pub const TAKEOVER_MODEL: &str = "takeover-model-2";
 /// Probability from which an episode is kept as a possible takeover.
 pub(crate) const KEPT: f64 = 0.02;
 /// Days of use without which nobody is judged; as in `account_episodes`.
@@ -30,9 +30,13 @@ const GAP_DAYS: i64 = 14;
 const DRAWS: u64 = 40;
 /// Standard deviation of what experts believe, in log odds.
 const DOUBT: f64 = 1.0;
-/// What an earlier takeover of the account adds to the log odds of the next new use, thirty to one, and
-/// for how many days. About one new use in five of a taken account is the thief's or the buyer's.
-const TAKEN_BEFORE: f64 = 3.4;
+/// Log odds that a new use of a held account is the thief's or the buyer's: about one in five.
+const COMES_AGAIN: f64 = -1.4;
+/// What evidence of the way in is worth there, the log odds at which it says nothing, and its bounds.
+const COMES_WEIGHT: f64 = 0.3;
+const USUAL_ODDS: f64 = -5.3;
+const COMES_MAX: f64 = 1.5;
+/// Days after a takeover in which a new use may be of the same thief.
 const TAKEN_DAYS: i64 = 30;
 
 /// Native model of `account_takeovers` and the tables beside it.
@@ -122,14 +126,18 @@ fn counted(all: impl Iterator<Item = (u64, Option<u8>)>) -> Vec<Pattern> {
 
 /// How an account was reached, and the share of takeovers that experts expect there. Members differ more
 /// between these than takeovers differ from members, so each is judged by itself.
-const STRATA: [(&str, f64); 4] = [
+const STRATA: [(&str, f64); 5] = [
     ("new device, known network", 0.1),
     ("known device, new network", 0.2),
-    ("new device and network", 0.4),
-    ("new device and country", 0.3),
+    ("new device and network", 0.35),
+    ("new device and country", 0.25),
+    ("account not seen for weeks", 0.1),
 ];
 
 fn stratum(e: &Episode) -> usize {
+    if e.unseen {
+        return 4;
+    }
     match (e.traces.new_device, e.new_network, e.new_country) {
         (true, false, _) => 0,
         (false, ..) => 1,
@@ -189,6 +197,9 @@ struct Lessons {
     p_votes: Vec<f64>,
 }
 
+/// Rounds in which behaviour is learned: from the votes, then from votes and behaviour together.
+const BEHAVIOUR_ROUNDS: usize = 2;
+
 fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
     let beliefs = beliefs_in(functions, episodes);
     let inside = |s: usize| episodes.iter().enumerate().filter(move |(_, e)| stratum(e) == s);
@@ -196,33 +207,57 @@ fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
         .map(|s| fit(&counted(inside(s).map(|(_, e)| (e.votes, None))), &beliefs[s]))
         .collect();
     let p_votes: Vec<f64> = episodes.iter().map(|e| first[stratum(e)].probability(e.votes, None)).collect();
-    let samples: Vec<Sample> = episodes
-        .iter()
-        .zip(&p_votes)
-        .map(|(e, p)| Sample { account: e.account, features: e.features, label: *p })
-        .collect();
-    // WHY: one scale for all ways of access. Learned in each alone, the level at which its false calls lie
-    // would confirm them.
-    let odds = scores(&samples);
-    let level: Vec<Option<u8>> = match &odds {
-        Some(odds) => levels(odds, &p_votes, LEVELS).into_iter().map(Some).collect(),
-        None => vec![None; episodes.len()],
+    let mut lessons = Lessons {
+        strata: first
+            .into_iter()
+            .enumerate()
+            .map(|(s, model)| Learned {
+                model,
+                beliefs: beliefs[s].clone(),
+                patterns: counted(inside(s).map(|(_, e)| (e.votes, None))),
+                shares: None,
+            })
+            .collect(),
+        levels: vec![None; episodes.len()],
+        behaviour: vec![None; episodes.len()],
+        p_votes,
     };
-    let shares = odds.as_ref().map(|_| level_shares(&level, &p_votes));
-    let mut strata = Vec::new();
-    for (s, model) in first.into_iter().enumerate() {
-        let patterns = counted(inside(s).map(|(i, e)| (e.votes, level[i])));
-        let model = match &shares {
-            Some(shares) => fit_groups(&patterns, &beliefs[s], &model.groups(), Some(shares)),
-            None => model,
-        };
-        strata.push(Learned { model, beliefs: beliefs[s].clone(), patterns, shares: shares.clone() });
+    for _ in 0..BEHAVIOUR_ROUNDS {
+        let labels: Vec<f64> = episodes.iter().enumerate().map(|(i, e)| lessons.probability(i, e)).collect();
+        if !lessons.add_behaviour(episodes, &labels) {
+            break;
+        }
     }
-    let behaviour = match odds {
-        Some(odds) => odds.into_iter().map(Some).collect(),
-        None => vec![None; episodes.len()],
-    };
-    Lessons { strata, levels: level, behaviour, p_votes }
+    lessons
+}
+
+impl Lessons {
+    fn probability(&self, i: usize, e: &Episode) -> f64 {
+        self.strata[stratum(e)].model.probability(e.votes, self.levels[i])
+    }
+
+    // Learns behaviour from labels, and how votes and behaviour go together; whether there was enough.
+    fn add_behaviour(&mut self, episodes: &[Episode], labels: &[f64]) -> bool {
+        let samples: Vec<Sample> = episodes
+            .iter()
+            .zip(labels)
+            .map(|(e, p)| Sample { account: e.account, features: e.features, label: *p })
+            .collect();
+        // WHY: one scale for all ways of access. Learned in each alone, the level at which its false calls
+        // lie would confirm them.
+        let Some(odds) = scores(&samples) else { return false };
+        self.levels = levels(&odds, labels, LEVELS).into_iter().map(Some).collect();
+        let shares = level_shares(&self.levels, labels);
+        for (s, learned) in self.strata.iter_mut().enumerate() {
+            let inside = episodes.iter().enumerate().filter(|(_, e)| stratum(e) == s);
+            learned.patterns = counted(inside.map(|(i, e)| (e.votes, self.levels[i])));
+            learned.shares = Some(shares.clone());
+            learned.model =
+                fit_groups(&learned.patterns, &learned.beliefs, &learned.model.groups(), Some(&shares));
+        }
+        self.behaviour = odds.into_iter().map(Some).collect();
+        true
+    }
 }
 
 // A draw of a counter: the same everywhere, no state.
@@ -314,25 +349,42 @@ fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Lesson
     (taken_before(judged), lessons)
 }
 
-// Whoever holds an account comes again: a new use after a takeover is more likely the thief's. Looks
-// back only, in the order of days.
+// Whoever holds an account comes again, watches like a member and leaves none of the traces of the way in:
+// what is new about an account that is held is the thief's with a chance of its own. Looks back only, in the
+// order of days.
 fn taken_before(mut judged: Vec<Judged>) -> Vec<Judged> {
-    let more = |p: f64| {
-        let p = p.clamp(1e-12, 1.0 - 1e-12);
-        1.0 / (1.0 + (-((p / (1.0 - p)).ln() + TAKEN_BEFORE)).exp())
-    };
-    let mut last: HashMap<i64, i64> = HashMap::new();
+    let mut held: HashMap<i64, Held> = HashMap::new();
     for j in &mut judged {
         let e = &j.episode;
-        let before = last.get(&e.account).is_some_and(|d| e.day_us - d <= TAKEN_DAYS * DAY_US);
-        if before && e.traces.new_device {
+        if let Some(before) = held.get(&e.account).filter(|h| e.day_us - h.day_us <= TAKEN_DAYS * DAY_US)
+            && (e.traces.new_device || before.by_session)
+        {
+            let more = |p: f64| 1.0 - (1.0 - p) * (1.0 - before.p * comes_again(p));
             [&mut j.p, &mut j.low, &mut j.high, &mut j.p_at_once].into_iter().for_each(|p| *p = more(*p));
         }
-        if j.p_votes >= 0.5 && j.p >= 0.5 {
-            last.insert(j.episode.account, j.episode.day_us);
+        let last = held.get(&e.account).filter(|h| e.day_us - h.day_us <= TAKEN_DAYS * DAY_US);
+        if last.is_none_or(|h| j.p >= h.p) {
+            let by_session = !j.episode.traces.new_device;
+            held.insert(j.episode.account, Held { p: j.p, day_us: j.episode.day_us, by_session });
         }
     }
     judged
+}
+
+/// An account that may be in other hands.
+struct Held {
+    p: f64,
+    day_us: i64,
+    /// By a stolen session: the thief then shows as a device that the account knows.
+    by_session: bool,
+}
+
+// Chance that a new use of a held account is the thief's, from what it would be on any other account: the
+// evidence is about the way in, so it says less here.
+fn comes_again(p: f64) -> f64 {
+    let p = p.clamp(1e-9, 1.0 - 1e-9);
+    let evidence = (COMES_WEIGHT * ((p / (1.0 - p)).ln() - USUAL_ODDS)).clamp(-COMES_MAX, COMES_MAX);
+    1.0 / (1.0 + (-(COMES_AGAIN + evidence)).exp())
 }
 
 // Possible takeovers: episodes of one account without a long pause between them.
@@ -506,7 +558,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "6"]),
+                fingerprint([self.label_source().as_str(), "7"]),
                 "start",
             )
         }
