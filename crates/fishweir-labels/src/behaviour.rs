@@ -4,7 +4,7 @@
 //! and rarity are part of the fit. Every episode is scored by a model that has not seen its account.
 
 /// Features of one episode; none of them is read by a labelling function.
-pub(crate) const FEATURES: usize = 9;
+pub(crate) const FEATURES: usize = 8;
 /// Bins of a feature.
 const BINS: usize = 8;
 /// Penalty of a coefficient: a prior of one standard deviation in log odds.

@@ -21,17 +21,8 @@ const TABLES: [&str; 6] =
     [EPISODES, "contact_hours", "account_change_hours", "account_days", "verdicts", "login_campaigns"];
 
 /// Columns that the behaviour model reads; no labelling function may.
-pub(crate) const BEHAVIOUR: [&str; FEATURES] = [
-    "span_s",
-    "hours",
-    "hour_utc",
-    "asn_accounts",
-    "ja4_accounts",
-    "routes",
-    "sessions",
-    "idle_days",
-    "sign_in_wrong",
-];
+pub(crate) const BEHAVIOUR: [&str; FEATURES] =
+    ["hours", "hour_utc", "asn_accounts", "ja4_accounts", "routes", "sessions", "idle_days", "sign_in_wrong"];
 
 /// What was new about an account on a day; the fields are those of the use that speaks loudest.
 #[derive(Clone, Debug, Default)]

@@ -261,10 +261,11 @@ fn a_function_that_is_silenced_inverted_or_doubled_moves_the_number_less_than_it
             "name: {name}\nversion: 2\nowner: test\nvote: takeover\nwhen: >-\n  {when}\nevidence: test\nexpects: {{ takeover: 0.4, benign: 0.001 }}\n"
         )
     };
-    let looked = "new_device AND new_network AND account_pages > 0 AND licences = 0 AND requests <= 10";
+    let looked =
+        "new_device AND account_pages > 0 AND licences = 0 AND requests BETWEEN 2 AND 10 AND span_s < 10";
     for (what, file, name, when) in [
-        ("silenced", "looked_and_left", "looked_and_left", "false".to_owned()),
-        ("inverted", "looked_and_left", "looked_and_left", format!("NOT ({looked})")),
+        ("silenced", "scripted_look", "scripted_look", "false".to_owned()),
+        ("inverted", "scripted_look", "scripted_look", format!("NOT ({looked})")),
         ("doubled", "twice", "twice", looked.to_owned()),
     ] {
         p.write(&format!("labels/{file}.yaml"), function(name, &when));
@@ -278,7 +279,7 @@ fn a_function_that_is_silenced_inverted_or_doubled_moves_the_number_less_than_it
     let out = p.run(&["run"]);
     let e = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && e.contains("mine.yaml") && e.contains("no_such_column"), "{e}");
-    p.write("labels/mine.yaml", function("mine", "span_s > 3"));
+    p.write("labels/mine.yaml", function("mine", "hours > 3"));
     let e = String::from_utf8_lossy(&p.run(&["run"]).stderr).into_owned();
     assert!(e.contains("behaviour model"), "{e}");
 }
