@@ -7,6 +7,8 @@
 pub(crate) const FEATURES: usize = 8;
 /// Bins of a feature.
 const BINS: usize = 8;
+/// Takeovers, less those that are as likely benign, from which behaviour is learned.
+const TAUGHT: f64 = 4.0;
 /// Penalty of a coefficient: a prior of one standard deviation in log odds.
 const RIDGE: f64 = 1.0;
 const ROUNDS: usize = 30;
@@ -29,8 +31,10 @@ pub(crate) struct Sample {
 /// Returns the log odds of each sample by a model that never saw its account; `None` where there is
 /// nothing to learn from.
 pub(crate) fn scores(samples: &[Sample]) -> Option<Vec<f64>> {
-    let positives: f64 = samples.iter().map(|s| s.label).sum();
-    if samples.len() < 200 || positives < 3.0 {
+    // WHY: many episodes that are hardly suspected add up, too, but what they share is what makes them
+    // suspected: only those that are called teach.
+    let positives: f64 = samples.iter().map(|s| (2.0 * s.label - 1.0).max(0.0)).sum();
+    if samples.len() < 200 || positives < TAUGHT {
         return None;
     }
     let cuts = cuts(samples);

@@ -1,7 +1,9 @@
 //! What kind of attack it was: tags with a strength from 0 to 1, each from counts that are shown.
 
-use crate::raw::{ClientSums, Look, RouteSums};
+use crate::raw::{ClientSums, Look};
 
+/// Answered requests from which on their time says something.
+const COST_SEEN: f64 = 10.0;
 /// Tags weaker than this are left out.
 const LEAST: f64 = 0.3;
 
@@ -117,25 +119,14 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
         ramp(spread, 3.0, 5.0).max(ramp(distinct, 0.4, 0.8)),
         format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
     );
-    // Cost per request against that of usual requests on all routes.
-    let usual = look.routes.iter().map(|r| r.latency0_us * r.n0).sum::<f64>()
-        / look.routes.iter().map(|r| r.n0).sum::<f64>().max(1.0);
-    let odd = look.routes.iter().map(|r| r.odd).sum::<f64>();
-    // A service that is kept busy answers everybody late: that is no cost of these requests.
-    let of_known = |f: fn(&RouteSums) -> f64| -> f64 {
-        let both = look.routes.iter().filter(|r| r.latency_us > 0.0 && r.latency0_us > 0.0);
-        both.map(|r| f(r) * r.n0).sum()
-    };
-    let (before, during) = (of_known(|r| r.latency0_us), of_known(|r| r.latency_us));
-    let late = if before > 0.0 { (during / before).max(1.0) } else { 1.0 };
-    let cost =
-        look.routes.iter().map(|r| r.odd_latency_us).sum::<f64>() / odd.max(1.0) / (usual * late).max(1.0);
     let slow = share(net.slow, net.requests);
-    tag(
-        "expensive_calls",
-        if slow > 0.2 { 0.0 } else { ramp(cost, 2.0, 5.0) },
-        format!("a request takes {cost:.1} times the usual time"),
-    );
+    if let Some(cost) = look.cost.filter(|c| c.requests >= COST_SEEN && slow <= 0.2) {
+        tag(
+            "expensive_calls",
+            ramp(cost.ratio, 1.5, 3.0),
+            format!("a request takes {:.1} times what others of its route take", cost.ratio),
+        );
+    }
 }
 
 fn is_login(route: &str) -> bool {
@@ -180,6 +171,7 @@ pub(crate) fn source_tier(look: &Look) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw::{Cost, RouteSums};
 
     fn look(odd: ClientSums, routes: &[(&str, f64)]) -> Look {
         Look {
@@ -191,8 +183,6 @@ mod tests {
                     route: (*r).to_owned(),
                     odd: *n,
                     n0: 100.0,
-                    latency0_us: 1e4,
-                    odd_latency_us: *n * 1e4,
                     ..RouteSums::default()
                 })
                 .collect(),
@@ -220,6 +210,12 @@ mod tests {
         let few = ClientSums { requests: 1_000.0, clients: 5.0, ips: 5.0, ..ClientSums::default() };
         assert_eq!(names(&patterns(&look(few, &[("/home", 1_000.0)]), &pulse)), ["pulse_wave"]);
         assert_eq!(source_tier(&look(few, &[])), Some("few_hosts"));
+        let dear =
+            Look { cost: Some(Cost { requests: 500.0, ratio: 4.0 }), ..look(few, &[("/search", 1_000.0)]) };
+        assert_eq!(names(&patterns(&dear, &[1.0])), ["expensive_calls"]);
+        let busy =
+            Look { cost: Some(Cost { requests: 500.0, ratio: 1.2 }), ..look(few, &[("/search", 1_000.0)]) };
+        assert!(patterns(&busy, &[1.0]).is_empty());
         let wide = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|r| (r, 100.0));
         assert!(names(&patterns(&look(few, &wide), &[1.0])).contains(&"carpet"));
         assert!(patterns(&look(ClientSums::default(), &[]), &[]).is_empty());

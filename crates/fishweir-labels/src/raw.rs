@@ -39,10 +39,6 @@ pub(crate) struct RouteSums {
     pub(crate) odd0: f64,
     pub(crate) failed: f64,
     pub(crate) failed0: f64,
-    pub(crate) odd_latency_us: f64,
-    /// Usual time of a request before, and of one that is not strange during the surge.
-    pub(crate) latency0_us: f64,
-    pub(crate) latency_us: f64,
 }
 
 /// Counts over the strangers of a surge, `0` for those of the usual traffic before.
@@ -59,6 +55,15 @@ pub(crate) struct ClientSums {
     pub(crate) paths: f64,
     pub(crate) usual_pair: f64,
     pub(crate) home_network: f64,
+}
+
+/// Time that the service took for the requests of strangers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    /// Requests that were answered, with a usual time for their route.
+    pub(crate) requests: f64,
+    /// Time they took over the time that ordinary ones of the same routes took in the same minutes.
+    pub(crate) ratio: f64,
 }
 
 /// What one rule did during a surge.
@@ -88,6 +93,8 @@ pub(crate) struct Look {
     pub(crate) all: [f64; 4],
     /// All clients, during and before.
     pub(crate) clients: [f64; 2],
+    /// What the surge's requests cost; `None` where nothing tells what they would have cost.
+    pub(crate) cost: Option<Cost>,
     /// Known members who met an error or a refusal, with bounds.
     pub(crate) affected: Option<(f64, f64, f64)>,
 }
@@ -133,6 +140,7 @@ pub(crate) async fn look(
     out.rules = rules(catalog, &base, told).await?;
     out.odd = clients(catalog, &base, true, mine).await?;
     out.odd_before = clients(catalog, &base, false, mine).await?;
+    out.cost = cost(catalog, &base, mine).await?;
     members(catalog, &base, &mut out).await?;
     Ok(Some(out))
 }
@@ -255,9 +263,7 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
         "{base} SELECT route,
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND odd) AS DOUBLE) AS strange, CAST(count(*) FILTER (WHERE NOT during AND odd) AS DOUBLE),
-           CAST(count(*) FILTER (WHERE during AND status >= 500) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND status >= 500) AS DOUBLE),
-           CAST(sum(latency_us) FILTER (WHERE during AND odd AND status < 400) AS DOUBLE), CAST(avg(latency_us) FILTER (WHERE NOT during AND NOT odd AND status < 400) AS DOUBLE),
-           CAST(avg(latency_us) FILTER (WHERE during AND NOT odd AND status < 400) AS DOUBLE)
+           CAST(count(*) FILTER (WHERE during AND status >= 500) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND status >= 500) AS DOUBLE)
          FROM base GROUP BY 1 ORDER BY strange DESC, 1"
     );
     let mut out = Vec::new();
@@ -272,9 +278,6 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
                 odd0: n(4),
                 failed: n(5),
                 failed0: n(6),
-                odd_latency_us: n(7),
-                latency0_us: n(8),
-                latency_us: n(9),
             });
         }
     }
@@ -361,6 +364,36 @@ async fn clients(
             usual_pair: n(9),
             home_network: n(10),
         };
+    }
+    Ok(out)
+}
+
+// A service that is kept busy answers everybody late: what members met in the same minute is no cost of
+// these requests. Held connections are another pattern.
+async fn cost(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Option<Cost>, PipelineError> {
+    const ANSWERED: &str = "status < 400 AND latency_us < 10000000";
+    let sql = format!(
+        "{base}, usual AS (
+           SELECT route AS u_route, avg(CAST(latency_us AS DOUBLE)) AS u FROM base WHERE NOT during AND NOT odd AND {ANSWERED} GROUP BY 1
+         ), timed AS (
+           SELECT date_bin(INTERVAL '1 minute', b.time) AS minute, b.strange, CAST(count(*) AS DOUBLE) AS n,
+             sum(CAST(b.latency_us AS DOUBLE)) AS took, sum(u.u) AS due
+           FROM usual u JOIN (
+             SELECT time, route, latency_us, odd AS strange FROM base WHERE during AND {ANSWERED} AND (NOT odd OR {mine})
+           ) b ON u.u_route = b.route
+           GROUP BY 1, 2
+         ), late AS (
+           SELECT minute AS l_minute, greatest(took / due, 1.0) AS late FROM timed WHERE NOT strange AND due > 0
+         )
+         SELECT sum(t.n), sum(t.took), sum(t.due * coalesce(l.late, 1.0)) FROM late l RIGHT JOIN (SELECT * FROM timed WHERE strange) t ON l.l_minute = t.minute",
+        mine = mine.unwrap_or("true"),
+    );
+    let mut out = None;
+    for batch in catalog.query(&TABLES, &sql).await? {
+        if batch.num_rows() > 0 && number(&batch, 2, 0) > 0.0 {
+            let ratio = number(&batch, 1, 0) / number(&batch, 2, 0);
+            out = Some(Cost { requests: number(&batch, 0, 0), ratio });
+        }
     }
     Ok(out)
 }

@@ -36,6 +36,8 @@ const COMES_AGAIN: f64 = -1.4;
 const COMES_WEIGHT: f64 = 0.3;
 const USUAL_ODDS: f64 = -5.3;
 const COMES_MAX: f64 = 1.5;
+/// Chance that a device that came as the thief's is the thief's again.
+const SAME_DEVICE: f64 = 0.8;
 /// Days after a takeover in which a new use may be of the same thief.
 const TAKEN_DAYS: i64 = 30;
 
@@ -350,28 +352,35 @@ fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Lesson
 }
 
 // Whoever holds an account comes again, watches like a member and leaves none of the traces of the way in:
-// what is new about an account that is held is the thief's with a chance of its own. Looks back only, in the
-// order of days.
+// what is new about an account that is held is the thief's with a chance of its own, and a device that came
+// as the thief's stays the thief's where it goes. Looks back only, in the order of days.
 fn taken_before(mut judged: Vec<Judged>) -> Vec<Judged> {
     let mut held: HashMap<i64, Held> = HashMap::new();
+    let mut devices: HashMap<(i64, i64), Held> = HashMap::new();
     for j in &mut judged {
-        let e = &j.episode;
-        if let Some(before) = held.get(&e.account).filter(|h| e.day_us - h.day_us <= TAKEN_DAYS * DAY_US)
-            && (e.traces.new_device || before.by_session)
-        {
-            let more = |p: f64| 1.0 - (1.0 - p) * (1.0 - before.p * comes_again(p));
-            [&mut j.p, &mut j.low, &mut j.high, &mut j.p_at_once].into_iter().for_each(|p| *p = more(*p));
+        let (e, new_device) = (&j.episode, j.episode.traces.new_device);
+        let (day_us, account, device) = (e.day_us, e.account, (e.account, e.device));
+        let lately = |h: &&Held| day_us - h.day_us <= TAKEN_DAYS * DAY_US;
+        let of_account = held.get(&account).filter(lately).filter(|h| new_device || h.by_session);
+        let of_device = devices.get(&device).filter(lately).filter(|_| !new_device);
+        let more = |p: f64| {
+            let by_account = of_account.map_or(0.0, |h| h.p * comes_again(p));
+            1.0 - (1.0 - p) * (1.0 - by_account) * (1.0 - of_device.map_or(0.0, |h| h.p * SAME_DEVICE))
+        };
+        [&mut j.p, &mut j.low, &mut j.high, &mut j.p_at_once].into_iter().for_each(|p| *p = more(*p));
+        let now = Held { p: j.p, day_us, by_session: !new_device };
+        if held.get(&account).filter(lately).is_none_or(|h| j.p >= h.p) {
+            held.insert(account, now);
         }
-        let last = held.get(&e.account).filter(|h| e.day_us - h.day_us <= TAKEN_DAYS * DAY_US);
-        if last.is_none_or(|h| j.p >= h.p) {
-            let by_session = !j.episode.traces.new_device;
-            held.insert(j.episode.account, Held { p: j.p, day_us: j.episode.day_us, by_session });
+        if new_device {
+            devices.insert(device, now);
         }
     }
     judged
 }
 
-/// An account that may be in other hands.
+/// An account or a device of it that may be in other hands.
+#[derive(Clone, Copy)]
 struct Held {
     p: f64,
     day_us: i64,
