@@ -7,8 +7,9 @@
 pub(crate) const FEATURES: usize = 8;
 /// Bins of a feature.
 const BINS: usize = 8;
-/// Takeovers, less those that are as likely benign, from which behaviour is learned.
-const TAUGHT: f64 = 4.0;
+/// Certain takeovers from which behaviour is learned at all, and with which it has half of its weight.
+const TAUGHT_LEAST: f64 = 2.0;
+const TAUGHT_HALF: f64 = 8.0;
 /// Penalty of a coefficient: a prior of one standard deviation in log odds.
 const RIDGE: f64 = 1.0;
 const ROUNDS: usize = 30;
@@ -28,13 +29,21 @@ pub(crate) struct Sample {
     pub(crate) label: f64,
 }
 
+// WHY: many episodes that are hardly suspected add up, too, but what they share is what makes them suspected.
+fn taught(labels: impl Iterator<Item = f64>) -> f64 {
+    labels.map(|p| (2.0 * p - 1.0).max(0.0)).sum()
+}
+
+/// Returns how far behaviour that was learned from these labels is believed, 0 to 1.
+pub(crate) fn trust(labels: &[f64]) -> f64 {
+    let n = taught(labels.iter().copied());
+    n / (n + TAUGHT_HALF)
+}
+
 /// Returns the log odds of each sample by a model that never saw its account; `None` where there is
 /// nothing to learn from.
 pub(crate) fn scores(samples: &[Sample]) -> Option<Vec<f64>> {
-    // WHY: many episodes that are hardly suspected add up, too, but what they share is what makes them
-    // suspected: only those that are called teach.
-    let positives: f64 = samples.iter().map(|s| (2.0 * s.label - 1.0).max(0.0)).sum();
-    if samples.len() < 200 || positives < TAUGHT {
+    if samples.len() < 200 || taught(samples.iter().map(|s| s.label)) < TAUGHT_LEAST {
         return None;
     }
     let cuts = cuts(samples);

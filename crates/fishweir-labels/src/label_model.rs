@@ -298,8 +298,9 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
     }
 }
 
-/// Returns how often takeovers and the rest have each level, by what the votes alone say of all episodes.
-pub(crate) fn level_shares(levels: &[Option<u8>], p: &[f64]) -> Levels {
+/// Returns how often takeovers and the rest have each level, by what is said of all episodes; what
+/// `trust` lacks to one is taken from what a level says.
+pub(crate) fn level_shares(levels: &[Option<u8>], p: &[f64], trust: f64) -> Levels {
     let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];
     for (l, p) in levels.iter().zip(p) {
         if let Some(l) = l {
@@ -312,6 +313,10 @@ pub(crate) fn level_shares(levels: &[Option<u8>], p: &[f64]) -> Levels {
         let sum: f64 = c.iter().sum();
         c.iter_mut().for_each(|v| *v /= sum);
     }
+    let [taken, rest] = &mut counts;
+    taken.iter_mut().zip(rest.iter()).for_each(|(t, b)| *t = t.powf(trust) * b.powf(1.0 - trust));
+    let sum: f64 = taken.iter().sum();
+    taken.iter_mut().for_each(|v| *v /= sum);
     counts
 }
 

@@ -10,7 +10,7 @@ use fishweir_pipeline::{
     Catalog, DAY_US, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint, time_literal,
 };
 
-use crate::behaviour::{Sample, levels, scores};
+use crate::behaviour::{Sample, levels, scores, trust};
 use crate::drivers::{DRIVERS, Traces, attribute};
 use crate::episodes::{EPISODES, Episode, LATE_DAYS, load};
 use crate::functions::{Function, Vote};
@@ -249,7 +249,7 @@ impl Lessons {
         // lie would confirm them.
         let Some(odds) = scores(&samples) else { return false };
         self.levels = levels(&odds, labels, LEVELS).into_iter().map(Some).collect();
-        let shares = level_shares(&self.levels, labels);
+        let shares = level_shares(&self.levels, labels, trust(labels));
         for (s, learned) in self.strata.iter_mut().enumerate() {
             let inside = episodes.iter().enumerate().filter(|(_, e)| stratum(e) == s);
             learned.patterns = counted(inside.map(|(i, e)| (e.votes, self.levels[i])));
