@@ -53,6 +53,8 @@ const FLOOR: f64 = 1e-6;
 const TOLD: f64 = 3.0;
 /// Most that silence of all functions adds to the log odds, three to one.
 const SILENCE_MAX: f64 = 1.1;
+/// Episodes that the behaviour of all members is worth beside that of the accused ones.
+const ACCUSED_WEIGHT: f64 = 10.0;
 /// Most that behaviour alone adds to the log odds, about fifty to one.
 const LEVEL_MAX: f64 = 4.0;
 
@@ -119,9 +121,8 @@ impl LabelModel {
             if k & g.accusing == 0 && ratio > 0.0 { silence += ratio } else { odds += ratio }
         }
         odds += f64::min(silence, SILENCE_MAX);
-        if let (Some([t, b]), Some(l)) = (&self.levels, level) {
-            let l = usize::from(l).min(LEVELS - 1);
-            odds += (t[l].max(FLOOR) / b[l].max(FLOOR)).ln().clamp(-LEVEL_MAX, LEVEL_MAX);
+        if let (Some(levels), Some(l)) = (&self.levels, level) {
+            odds += levels.log_ratio(l, self.groups.iter().any(|g| g.pattern(votes) & g.accusing != 0));
         }
         odds
     }
@@ -152,7 +153,49 @@ pub(crate) fn fit(patterns: &[Pattern], beliefs: &[Belief]) -> LabelModel {
 }
 
 /// How often takeovers and the rest have each level of the behaviour score.
-pub(crate) type Levels = [Vec<f64>; 2];
+#[derive(Clone, Debug)]
+pub(crate) struct Levels {
+    taken: Vec<f64>,
+    /// Benign episodes that no function accuses, and those that one does.
+    benign: [Vec<f64>; 2],
+    /// How far it is believed, 0 to 1.
+    trust: f64,
+}
+
+impl Levels {
+    /// Returns the shares by what is said of all episodes and whether any function accuses them.
+    ///
+    /// WHY: a function about short visits accuses members with short visits: what they do is then as
+    /// unusual as what thieves do, and only tells them apart from thieves when held against their like.
+    pub(crate) fn of(levels: &[Option<u8>], p: &[f64], accused: &[bool], trust: f64) -> Self {
+        let mut taken = vec![0.5; LEVELS];
+        let mut benign = [vec![0.0; LEVELS], vec![0.0; LEVELS]];
+        for ((l, p), accused) in levels.iter().zip(p).zip(accused) {
+            if let Some(l) = l {
+                let l = usize::from(*l).min(LEVELS - 1);
+                taken[l] += p;
+                benign[usize::from(*accused)][l] += 1.0 - p;
+            }
+        }
+        // Where few are accused, they are held against all.
+        let all: Vec<f64> = (0..LEVELS).map(|l| benign[0][l] + benign[1][l] + 0.5).collect();
+        let total: f64 = all.iter().sum();
+        for side in &mut benign {
+            side.iter_mut().zip(&all).for_each(|(v, a)| *v += ACCUSED_WEIGHT * a / total);
+        }
+        for c in [&mut taken].into_iter().chain(&mut benign) {
+            let sum: f64 = c.iter().sum();
+            c.iter_mut().for_each(|v| *v /= sum);
+        }
+        Self { taken, benign, trust }
+    }
+
+    fn log_ratio(&self, level: u8, accused: bool) -> f64 {
+        let l = usize::from(level).min(LEVELS - 1);
+        let (t, b) = (self.taken[l], self.benign[usize::from(accused)][l]);
+        self.trust * (t.max(FLOOR) / b.max(FLOOR)).ln().clamp(-LEVEL_MAX, LEVEL_MAX)
+    }
+}
 
 /// Returns the model with given groups of functions and given levels of behaviour.
 pub(crate) fn fit_groups(
@@ -296,28 +339,6 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
         keep_sides(g, beliefs);
         g.weigh();
     }
-}
-
-/// Returns how often takeovers and the rest have each level, by what is said of all episodes; what
-/// `trust` lacks to one is taken from what a level says.
-pub(crate) fn level_shares(levels: &[Option<u8>], p: &[f64], trust: f64) -> Levels {
-    let mut counts = [vec![0.5; LEVELS], vec![0.5; LEVELS]];
-    for (l, p) in levels.iter().zip(p) {
-        if let Some(l) = l {
-            let l = usize::from(*l).min(LEVELS - 1);
-            counts[0][l] += p;
-            counts[1][l] += 1.0 - p;
-        }
-    }
-    for c in &mut counts {
-        let sum: f64 = c.iter().sum();
-        c.iter_mut().for_each(|v| *v /= sum);
-    }
-    let [taken, rest] = &mut counts;
-    taken.iter_mut().zip(rest.iter()).for_each(|(t, b)| *t = t.powf(trust) * b.powf(1.0 - trust));
-    let sum: f64 = taken.iter().sum();
-    taken.iter_mut().for_each(|v| *v /= sum);
-    counts
 }
 
 // Functions that fire together more often than the classes explain, joined from the strongest pair on.

@@ -14,7 +14,7 @@ use crate::behaviour::{Sample, levels, scores, trust};
 use crate::drivers::{DRIVERS, Traces, attribute};
 use crate::episodes::{EPISODES, Episode, LATE_DAYS, load};
 use crate::functions::{Function, Vote};
-use crate::label_model::{Belief, LEVELS, LabelModel, Levels, Pattern, fit, fit_groups, level_shares};
+use crate::label_model::{Belief, LEVELS, LabelModel, Levels, Pattern, fit, fit_groups};
 use crate::series::between_sql;
 use crate::takeover_tables::{self as tables, TAKEOVERS};
 
@@ -197,10 +197,17 @@ struct Lessons {
     levels: Vec<Option<u8>>,
     behaviour: Vec<Option<f64>>,
     p_votes: Vec<f64>,
+    /// Bits of the functions that accuse.
+    accusing: u64,
 }
 
 /// Rounds in which behaviour is learned: from the votes, then from votes and behaviour together.
 const BEHAVIOUR_ROUNDS: usize = 2;
+
+fn accusing(functions: &[Function]) -> u64 {
+    let bad = functions.iter().enumerate().filter(|(_, f)| f.vote == Vote::Takeover);
+    bad.fold(0u64, |bits, (i, _)| bits | 1 << i)
+}
 
 fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
     let beliefs = beliefs_in(functions, episodes);
@@ -223,6 +230,7 @@ fn learn(episodes: &[Episode], functions: &[Function]) -> Lessons {
         levels: vec![None; episodes.len()],
         behaviour: vec![None; episodes.len()],
         p_votes,
+        accusing: accusing(functions),
     };
     for _ in 0..BEHAVIOUR_ROUNDS {
         let labels: Vec<f64> = episodes.iter().enumerate().map(|(i, e)| lessons.probability(i, e)).collect();
@@ -248,8 +256,9 @@ impl Lessons {
         // WHY: one scale for all ways of access. Learned in each alone, the level at which its false calls
         // lie would confirm them.
         let Some(odds) = scores(&samples) else { return false };
+        let accused: Vec<bool> = episodes.iter().map(|e| e.votes & self.accusing != 0).collect();
         self.levels = levels(&odds, labels, LEVELS).into_iter().map(Some).collect();
-        let shares = level_shares(&self.levels, labels, trust(labels));
+        let shares = Levels::of(&self.levels, labels, &accused, trust(labels));
         for (s, learned) in self.strata.iter_mut().enumerate() {
             let inside = episodes.iter().enumerate().filter(|(_, e)| stratum(e) == s);
             learned.patterns = counted(inside.map(|(i, e)| (e.votes, self.levels[i])));
