@@ -18,7 +18,7 @@ use crate::clusters::{Attempt, Cluster, Profile, clusters};
 use crate::columns::{Columns, spec};
 
 /// Version of the rules that make campaigns; stored with every row.
-pub const CAMPAIGN_RULES: &str = "login-campaigns-1";
+pub const CAMPAIGN_RULES: &str = "login-campaigns-2";
 const CAMPAIGNS: &str = "login_campaigns";
 const ATTEMPTS: &str = "login_campaign_attempts";
 /// Days after its last attempt in which a campaign may go on.
@@ -251,7 +251,7 @@ impl NativeModel for LoginCampaigns {
             ..Model::native(
                 CAMPAIGNS,
                 "Attempts to sign in that belong to one actor: what kind, how large, with what success, from where, and why they were put together.",
-                fingerprint([CAMPAIGN_RULES, "3"]),
+                fingerprint([CAMPAIGN_RULES, "1"]),
                 "start",
             )
         }

@@ -240,7 +240,7 @@ impl Profile {
             (0.1, share(|p| p.successes, Self::looked_at)),
             (0.15, scale(|p| p.names / p.passwords.max(1.0))),
             (0.15, scale(|p| p.attempts / p.names.max(1.0))),
-            (0.2, scale(|p| p.peak_per_minute)),
+            (0.35, ((self.gap_median_s.max(0.1) / other.gap_median_s.max(0.1)).ln().abs() / 6.0).min(1.0)),
         ];
         parts.iter().map(|(w, d)| w * d).sum()
     }
@@ -571,6 +571,32 @@ mod tests {
         let found = clusters(&all, &usual());
         let kinds: BTreeSet<&str> = found.iter().map(|c| c.profile.kind().name()).collect();
         assert_eq!((found.len(), kinds), (2, BTreeSet::from(["spraying", "stuffing"])));
+    }
+
+    #[test]
+    fn a_burst_beside_a_trickle_is_somebody_else() {
+        let mut all = quiet();
+        all.extend(
+            (0..200).map(|k| attempt(864_000.0 + f64::from(k) * 3_000.0, 50_000 + i64::from(k), 9_000)),
+        );
+        all.extend((0..200).map(|k| attempt(1_200_000.0 + f64::from(k), 80_000 + i64::from(k), 9_500)));
+        let found = clusters(&all, &usual());
+        let sizes: Vec<usize> = found.iter().map(|c| c.members.len()).collect();
+        assert_eq!(sizes, [200, 200]);
+    }
+
+    #[test]
+    fn more_members_bring_more_odd_attempts() {
+        // A day on which ten times as many sign in as usual, and ten times as many of them fail from new machines.
+        let mut all = quiet();
+        let day = 864_000.0;
+        all.extend(
+            (0..60)
+                .map(|k| attempt(day + f64::from(k) * 1_400.0, 60_000 + i64::from(k), 7_000 + i64::from(k))),
+        );
+        assert_eq!(clusters(&all, &usual()).len(), 1, "what members do not explain is somebody");
+        let days = [(10, 66.0)].into();
+        assert!(clusters(&all, &Usual { days, ..usual() }).is_empty());
     }
 
     #[test]

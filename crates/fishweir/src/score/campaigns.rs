@@ -118,6 +118,7 @@ pub(crate) fn score(cells: &[Cell], truth: &[CampaignTruth]) -> Score {
             tiers.into_iter().map(|(t, (h, n))| (t, Rate::of(h, n, ""))).collect::<BTreeMap<_, _>>(),
         )
         .with("missed", json!(missed))
+        .with("attempts_by_campaign_and_cluster", json!(by_truth))
         .with("ordinary_attempts_in_campaigns", ordinary)
 }
 
