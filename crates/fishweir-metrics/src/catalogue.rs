@@ -144,6 +144,8 @@ pub struct Metric {
     /// Variance of the summed estimate that is independent from row to row; it widens the interval by its
     /// root, while the ends above add up.
     pub expr_variance: Option<String>,
+    /// What may happen in a day without being noticed; it is added to the upper end for every day with data.
+    pub unseen_per_day: Option<f64>,
     /// What the data must carry; without it the value is unknown, not 0.
     #[serde(default, deserialize_with = "one_or_more")]
     pub needs: Vec<Need>,

@@ -410,6 +410,11 @@ impl Evaluator {
                 }
                 _ => v.reason = Some("nothing to measure in this period".to_owned()),
             }
+            if let (Some(unseen), Some(high)) = (metric.unseen_per_day, v.high.as_mut()) {
+                #[expect(clippy::cast_precision_loss, reason = "days of a period")]
+                let days = (period.to_us - period.from_us) as f64 / DAY_US as f64;
+                *high += unseen * days * v.coverage;
+            }
             out.push(v);
         }
         Ok(out)
