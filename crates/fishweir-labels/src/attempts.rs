@@ -18,7 +18,7 @@ pub(crate) const LOGINS: &str = "account_logins";
 pub(crate) const DAYS: &str = "account_days";
 const ODD: &str = "odd_sources";
 /// Days of use before which nobody is known, and so nobody is odd.
-const HISTORY_DAYS: i64 = 3;
+const HISTORY_DAYS: i64 = 2;
 /// How far back a device may have been seen to be known.
 const KNOWN_DAYS: i64 = 42;
 /// Odd attempts a day that are ordinary anywhere.
@@ -75,17 +75,23 @@ fn tries(span: Interval) -> String {
     format!("{} AND credential <> 'partner'", between_sql("hour", span))
 }
 
-fn told(span: Interval) -> String {
-    format!(
-        "SELECT min(CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT)) + {HISTORY_DAYS} AS first_told FROM {DAYS} WHERE day >= {} - INTERVAL '1 day'",
+// First day on which anybody can be odd; asked for by itself, because a cross join that spills is refused.
+async fn told(context: &SessionContext, span: Interval) -> Result<Option<i64>, PipelineError> {
+    let sql = format!(
+        "SELECT min(CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT)) AS first_day FROM {DAYS} WHERE day >= {} - INTERVAL '1 day'",
         time_literal(span.from_us - KNOWN_DAYS * DAY_US)
-    )
+    );
+    let mut days = Vec::new();
+    for batch in ask(context, &sql).await? {
+        days.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+    }
+    Ok(days.into_iter().min().map(|d| d + HISTORY_DAYS))
 }
 
 // Machines and days of which most attempts are from machines that nobody knows, outside the networks of the
 // account, and on which hardly anybody watched afterwards. Hashes only, summed up before they are joined.
 // Markers of their own say whether a join found anything.
-fn odd_sql(span: Interval) -> String {
+fn odd_sql(span: Interval, first_told: i64) -> String {
     let known_from = time_literal(span.from_us - KNOWN_DAYS * DAY_US);
     format!(
         "WITH tries AS (
@@ -100,8 +106,6 @@ fn odd_sql(span: Interval) -> String {
            SELECT k_account AS h_account, k_asn AS h_asn, min(k_day) AS home_day, true AS is_home FROM mine GROUP BY 1, 2
          ), machine AS (
            SELECT k_device AS m_device, min(k_day) AS m_day, true AS has_watched FROM mine WHERE licences > 0 GROUP BY 1
-         ), told AS (
-           {told}
          ), marked AS (
            SELECT t3.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
              SELECT t2.*, h.is_home, h.home_day FROM home h RIGHT JOIN (
@@ -114,26 +118,24 @@ fn odd_sql(span: Interval) -> String {
              WHEN is_home IS NOT NULL AND home_day < d THEN n
              WHEN has_watched IS NOT NULL AND m_day <= d + 1 THEN n
              ELSE 0 END AS ordinary
-           FROM marked CROSS JOIN told WHERE d >= first_told
+           FROM marked WHERE d >= {first_told}
          )
          SELECT device AS o_device, d AS o_d, true AS is_odd FROM judged GROUP BY 1, 2
          HAVING 2 * sum(ordinary) < sum(n)",
         tries = tries(span),
-        told = told(span),
         until = time_literal(span.to_us + DAY_US),
     )
 }
 
 // Attempts per day and program, and how many of them are odd.
-fn usual_sql(span: Interval) -> String {
+fn usual_sql(span: Interval, first_told: i64) -> String {
     format!(
         "SELECT d, tool, count(*) AS n, coalesce(sum(CASE WHEN o.is_odd IS NOT NULL THEN 1 ELSE 0 END), 0) AS odd
          FROM {ODD} o RIGHT JOIN (
            SELECT device, {DAY_OF} AS d, {TOOL} AS tool FROM {LOGINS} WHERE {}
-         ) t ON o.o_device = t.device AND o.o_d = t.d CROSS JOIN ({}) told
-         WHERE d >= first_told GROUP BY 1, 2",
+         ) t ON o.o_device = t.device AND o.o_d = t.d
+         WHERE d >= {first_told} GROUP BY 1, 2",
         tries(span),
-        told(span)
     )
 }
 
@@ -162,7 +164,8 @@ fn failed(e: arrow::error::ArrowError) -> PipelineError {
 pub(crate) async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, PipelineError> {
     let mut out = Loaded::default();
     let context = catalog.session_of(&[LOGINS, DAYS]).await?;
-    let sql = odd_sql(span);
+    let Some(first_told) = told(&context, span).await? else { return Ok(out) };
+    let sql = odd_sql(span, first_told);
     let odd = ask(&context, &sql).await?;
     let Some(schema) = odd.first().map(RecordBatch::schema) else { return Ok(out) };
     let table = MemTable::try_new(schema, vec![odd]).map_err(PipelineError::query(&sql))?;
@@ -171,7 +174,7 @@ pub(crate) async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, Pi
     for batch in ask(&context, &attempts_sql(span)).await? {
         rows(&batch, &mut out, &mut all)?;
     }
-    usual(&ask(&context, &usual_sql(span)).await?, &mut out);
+    usual(&ask(&context, &usual_sql(span, first_told)).await?, &mut out);
     in_order(&mut out, all);
     Ok(out)
 }

@@ -251,7 +251,7 @@ impl NativeModel for LoginCampaigns {
             ..Model::native(
                 CAMPAIGNS,
                 "Attempts to sign in that belong to one actor: what kind, how large, with what success, from where, and why they were put together.",
-                fingerprint([CAMPAIGN_RULES, "1"]),
+                fingerprint([CAMPAIGN_RULES, "2"]),
                 "start",
             )
         }
