@@ -106,6 +106,20 @@ fn is_large(c: &CampaignTruth, traffic: &Traffic) -> bool {
     to - from >= LARGE_US && strong
 }
 
+/// Requests below which nothing is called a surge, however quiet its route.
+const NOTICEABLE: u64 = 30;
+
+fn recall_of_large(
+    real: &[&CampaignTruth],
+    traffic: &Traffic,
+    least: u64,
+    caught: &dyn Fn(&CampaignTruth) -> bool,
+) -> Rate {
+    let large: Vec<_> = real.iter().filter(|c| c.requests >= least && is_large(c, traffic)).collect();
+    let hits = large.iter().filter(|c| caught(c)).count();
+    Rate::of(hits, large.len(), "no attack brought a fifth of a route for three minutes")
+}
+
 /// Returns the score; `seen_us` is the time up to which Fishweir has looked.
 pub(crate) fn score(
     found: &[Found],
@@ -129,11 +143,8 @@ pub(crate) fn score(
     let surges = Rate::of(real.iter().filter(|c| noticed(c)).count(), real.len(), "no attack took place");
     let mut score = Score::new(precision, recall)
         .with("recall_of_surges_whatever_the_label", surges)
-        .with("recall_of_large", {
-            let large: Vec<_> = real.iter().filter(|c| is_large(c, traffic)).collect();
-            let hits = large.iter().filter(|c| caught(c)).count();
-            Rate::of(hits, large.len(), "no attack brought a fifth of a route for three minutes")
-        })
+        .with("recall_of_large", recall_of_large(&real, traffic, 0, &caught))
+        .with("recall_of_large_with_30_requests", recall_of_large(&real, traffic, NOTICEABLE, &caught))
         .with("p_attack_calibration_error", calibration(found, &is_true))
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
