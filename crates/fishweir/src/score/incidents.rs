@@ -106,7 +106,7 @@ fn is_large(c: &CampaignTruth, traffic: &Traffic) -> bool {
     to - from >= LARGE_US && strong
 }
 
-/// Requests below which nothing is called a surge, however quiet its route.
+/// Requests from which on an attack is more than a handful of newcomers, however quiet its route.
 const NOTICEABLE: u64 = 30;
 
 fn recall_of_large(
