@@ -44,9 +44,11 @@ pub(crate) async fn run(project: &Project, args: &ScoreArgs) -> Result<u8> {
         );
     }
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
-    scores.insert("incidents", of_incidents(&evaluator, &campaigns, &happenings, sealed.to_us).await?);
+    let found = found(&evaluator).await?;
+    let incidents = of_incidents(&evaluator, found.as_deref(), &campaigns, &happenings, sealed.to_us).await?;
+    scores.insert("incidents", incidents);
     let span = Interval::new(manifest.start_us, end_us.min(sealed.to_us));
-    scores.insert("metrics", of_metrics(&evaluator, &campaigns, span).await?);
+    scores.insert("metrics", of_metrics(&evaluator, found.as_deref(), &campaigns, span).await?);
     scores.insert("rules", of_rules(project, &evaluator, &args.truth, span).await?);
     let taken: Vec<AccountTruth> = read(&args.truth, "accounts.json")?;
     // Truths of before have no list of members who look odd.
@@ -90,14 +92,10 @@ fn read<T: DeserializeOwned>(truth: &Path, name: &str) -> Result<T> {
     serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))
 }
 
-async fn of_incidents(
-    evaluator: &Evaluator,
-    campaigns: &[CampaignTruth],
-    happenings: &[HappeningTruth],
-    seen_us: i64,
-) -> Result<Score> {
+// Stored incidents; nothing where none were looked for.
+async fn found(evaluator: &Evaluator) -> Result<Option<Vec<Found>>> {
     if !evaluator.has_table("dos_incidents") {
-        return Ok(Score::unknown("table `dos_incidents` does not exist"));
+        return Ok(None);
     }
     let us = |c: &str| format!("CAST(extract(epoch FROM i.{c}) * 1000000 AS BIGINT)");
     let rows = evaluator
@@ -108,8 +106,21 @@ async fn of_incidents(
         .await?;
     let found: Vec<Found> = rows.iter().filter_map(Found::from_row).collect();
     anyhow::ensure!(found.len() == rows.len(), "an incident of table `dos_incidents` cannot be read");
+    Ok(Some(found))
+}
+
+async fn of_incidents(
+    evaluator: &Evaluator,
+    found: Option<&[Found]>,
+    campaigns: &[CampaignTruth],
+    happenings: &[HappeningTruth],
+    seen_us: i64,
+) -> Result<Score> {
+    let Some(found) = found else {
+        return Ok(Score::unknown("table `dos_incidents` does not exist"));
+    };
     let traffic = traffic(evaluator, campaigns).await?;
-    Ok(incidents::score(&found, campaigns, happenings, &traffic, seen_us))
+    Ok(incidents::score(found, campaigns, happenings, &traffic, seen_us))
 }
 
 // What the routes saw while each attack of the DoS family lasted.
@@ -133,20 +144,23 @@ async fn traffic(evaluator: &Evaluator, campaigns: &[CampaignTruth]) -> Result<i
 
 const METRIC: &str = "dos_attack_requests";
 
-// Attack requests of a day: those of attacks that began on it, as the metric counts them.
-async fn of_metrics(evaluator: &Evaluator, campaigns: &[CampaignTruth], span: Interval) -> Result<Score> {
+// Attack requests of a day, as the metric counts them: those of floods that began on it, and of other attacks
+// what fell into surges that were labelled.
+async fn of_metrics(
+    evaluator: &Evaluator,
+    found: Option<&[Found]>,
+    campaigns: &[CampaignTruth],
+    span: Interval,
+) -> Result<Score> {
     if !evaluator.metrics().contains_key(METRIC) {
         return Ok(Score::unknown("the catalogue has no metric `dos_attack_requests`"));
     }
     let values = evaluator.values(METRIC, Buckets::Each(Grain::Day, span), None).await?;
-    let dos = |c: &&CampaignTruth| format!("{:?}", c.kind).starts_with('A');
     let days: Vec<values::Day> = values
         .into_iter()
         .map(|value| {
-            let mine =
-                campaigns.iter().filter(dos).filter(|c| c.start_us.is_some_and(|s| value.period.contains(s)));
-            #[expect(clippy::cast_precision_loss, reason = "request counts")]
-            let truth = mine.map(|c| c.requests as f64).sum();
+            let mine = campaigns.iter().filter(|c| c.start_us.is_some_and(|s| value.period.contains(s)));
+            let truth = mine.map(|c| incidents::attack_requests(c, found.unwrap_or_default())).sum();
             values::Day { value, truth }
         })
         .collect();

@@ -85,6 +85,19 @@ fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
     c.requests as f64 * share >= EXCESS_SHARE * excess
 }
 
+/// Returns the requests of an attack that count as attack requests: all of a flood, and of any other attack
+/// the part that fell into incidents labelled attack, spread evenly over its time.
+#[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
+pub(crate) fn attack_requests(c: &CampaignTruth, found: &[Found]) -> f64 {
+    let (n, Some(from), Some(to)) = (c.requests as f64, c.start_us, c.end_us) else { return 0.0 };
+    if is_dos(c.kind) {
+        return n;
+    }
+    let mine = found.iter().filter(|f| f.kind == "attack" && meets(f, c));
+    let inside: i64 = mine.map(|f| (f.end_us.min(to) - f.start_us.max(from)).max(0)).sum();
+    n * (inside as f64 / (to - from).max(1) as f64).min(1.0)
+}
+
 /// Requests by route while an attack lasted, its own among them; by name of the attack.
 pub(crate) type Traffic = BTreeMap<String, BTreeMap<String, f64>>;
 
@@ -321,6 +334,14 @@ pub(crate) mod tests {
             driver: Some("route = /home AND ja4 = tool".to_owned()),
             patterns: None,
         }
+    }
+
+    #[test]
+    fn other_attacks_count_as_far_as_they_were_labelled() {
+        let seen = [found("attack", 100, 110, "/home"), found("crowd", 110, 120, "/home")];
+        assert_eq!(attack_requests(&campaign("a", AttackKind::A1, 500, 520), &seen), 1_000.0);
+        assert_eq!(attack_requests(&campaign("b", AttackKind::B1, 100, 120), &seen), 500.0);
+        assert_eq!(attack_requests(&campaign("c", AttackKind::B1, 500, 520), &seen), 0.0);
     }
 
     #[test]
