@@ -107,6 +107,12 @@ pub(crate) fn score(cells: &[Cell], truth: &[CampaignTruth]) -> Score {
     let inside: Vec<&Cell> =
         cells.iter().filter(|c| c.campaign.as_deref().is_some_and(|n| by_truth.contains_key(n))).collect();
     let missed: Vec<&&str> = by_truth.iter().filter(|(_, p)| !found(p)).map(|(n, _)| n).collect();
+    let named: BTreeMap<&str, BTreeMap<&str, f64>> = by_truth
+        .iter()
+        .map(|(n, parts)| {
+            (*n, parts.iter().map(|(k, v)| (if k.is_empty() { "(none)" } else { *k }, *v)).collect())
+        })
+        .collect();
     let mut ordinary: BTreeMap<&str, f64> = BTreeMap::new();
     for c in cells.iter().filter(|c| c.campaign.is_none() && c.cluster.is_some()) {
         *ordinary.entry(if c.stage.is_empty() { "member" } else { &c.stage }).or_default() += c.attempts;
@@ -118,7 +124,7 @@ pub(crate) fn score(cells: &[Cell], truth: &[CampaignTruth]) -> Score {
             tiers.into_iter().map(|(t, (h, n))| (t, Rate::of(h, n, ""))).collect::<BTreeMap<_, _>>(),
         )
         .with("missed", json!(missed))
-        .with("attempts_by_campaign_and_cluster", json!(by_truth))
+        .with("attempts_by_campaign_and_cluster", json!(named))
         .with("ordinary_attempts_in_campaigns", ordinary)
 }
 
