@@ -65,7 +65,12 @@ pub(crate) struct Campaign {
     /// Requests by way of hiding; a request may use several.
     pub(crate) disguises: std::collections::BTreeMap<&'static str, u64>,
     pub(crate) addresses: std::collections::BTreeSet<u32>,
+    /// Requests by ten minutes, named by their start.
+    pub(crate) pace: std::collections::BTreeMap<i64, u64>,
 }
+
+/// Width of the times by which requests of an attack are counted.
+pub(crate) const PACE_US: i64 = 600_000_000;
 
 /// What a tick brings forth beside requests of that tick.
 #[derive(Debug, Default)]
@@ -118,6 +123,7 @@ impl Campaign {
             asns: std::collections::BTreeMap::new(),
             routes: std::collections::BTreeMap::new(),
             disguises: std::collections::BTreeMap::new(),
+            pace: std::collections::BTreeMap::new(),
             addresses: std::collections::BTreeSet::new(),
         }
     }
@@ -279,6 +285,7 @@ impl Campaign {
         *self.asns.entry(i.party.asn).or_default() += 1;
         *self.routes.entry(i.route.name()).or_default() += 1;
         self.addresses.insert(i.party.ip);
+        *self.pace.entry(i.time_us - i.time_us.rem_euclid(PACE_US)).or_default() += 1;
         let exact = self.control.evasions & evasion::BROWSER_EXACT != 0;
         let rotates = self.control.evasions & evasion::AGENT_ROTATION != 0 && !exact;
         let shuffles = i.party.flags & SHUFFLED != 0;

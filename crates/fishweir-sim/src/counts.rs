@@ -297,6 +297,7 @@ impl Counts<'_> {
                 accounts: 0,
                 addresses: None,
                 disguises: BTreeMap::new(),
+                pace: BTreeMap::new(),
             })
         });
         let happenings = self.events.iter().map(|e| HappeningTruth {

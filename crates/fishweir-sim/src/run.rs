@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::campaign::PACE_US;
 use crate::config::{AttackKind, HappeningKind, Scenario};
 use crate::device;
 use crate::encode::{self, Words};
@@ -114,6 +115,19 @@ pub struct CampaignTruth {
     /// Requests by way of hiding: `shuffled_ja3`, `rotated_agents`, `exact_browser`.
     #[serde(default)]
     pub disguises: BTreeMap<String, u64>,
+    /// Requests by ten minutes, named by their start in microseconds; empty where they were not counted.
+    #[serde(default)]
+    pub pace: BTreeMap<i64, u64>,
+}
+
+impl CampaignTruth {
+    /// Returns the requests of the ten minutes that touch a span of microseconds; `None` where they were
+    /// not counted.
+    #[must_use]
+    pub fn requests_in(&self, from_us: i64, to_us: i64) -> Option<u64> {
+        let touched = (from_us - PACE_US + 1)..=to_us;
+        (!self.pace.is_empty() && from_us <= to_us).then(|| self.pace.range(touched).map(|p| p.1).sum())
+    }
 }
 
 /// A benign happening, as it was.
@@ -437,6 +451,7 @@ fn campaigns(engine: &Engine) -> Vec<CampaignTruth> {
             accounts: c.accounts.len() as u64,
             addresses: Some(c.addresses.len() as u64),
             disguises: c.disguises.iter().map(|(d, n)| ((*d).to_owned(), *n)).collect(),
+            pace: c.pace.clone(),
         }
     });
     all.collect()

@@ -78,6 +78,10 @@ pub(crate) fn meets(f: &Found, c: &CampaignTruth) -> bool {
 #[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
 fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
     let Some(excess) = f.excess else { return true };
+    if let Some(n) = c.requests_in(f.start_us - SLACK_US, f.end_us + SLACK_US) {
+        return n as f64 >= EXCESS_SHARE * excess;
+    }
+    // Where the truth does not say when, its requests are held to be spread evenly.
     let length = (to_us - from_us).max(1) as f64;
     let both = (f.end_us.min(to_us) - f.start_us.max(from_us)).max(0) as f64;
     // An attack shorter than the slack may lie just beside the incident that it is.
@@ -86,15 +90,19 @@ fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
 }
 
 /// Returns the requests of an attack that count as attack requests: all of a flood, and of any other attack
-/// the part that fell into incidents labelled attack, spread evenly over its time.
+/// the part that fell into incidents labelled attack.
 #[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
 pub(crate) fn attack_requests(c: &CampaignTruth, found: &[Found]) -> f64 {
     let (n, Some(from), Some(to)) = (c.requests as f64, c.start_us, c.end_us) else { return 0.0 };
     if is_dos(c.kind) {
         return n;
     }
-    let mine = found.iter().filter(|f| f.kind == "attack" && meets(f, c));
-    let inside: i64 = mine.map(|f| (f.end_us.min(to) - f.start_us.max(from)).max(0)).sum();
+    let mine: Vec<&Found> = found.iter().filter(|f| f.kind == "attack" && meets(f, c)).collect();
+    if !c.pace.is_empty() {
+        let sum: u64 = mine.iter().filter_map(|f| c.requests_in(f.start_us, f.end_us)).sum();
+        return n.min(sum as f64);
+    }
+    let inside: i64 = mine.iter().map(|f| (f.end_us.min(to) - f.start_us.max(from)).max(0)).sum();
     n * (inside as f64 / (to - from).max(1) as f64).min(1.0)
 }
 
@@ -319,6 +327,7 @@ pub(crate) mod tests {
             accounts: 0,
             addresses: Some(3),
             disguises: BTreeMap::new(),
+            pace: BTreeMap::new(),
         }
     }
 
@@ -334,6 +343,20 @@ pub(crate) mod tests {
             driver: Some("route = /home AND ja4 = tool".to_owned()),
             patterns: None,
         }
+    }
+
+    #[test]
+    fn a_burst_of_a_long_attack_is_found_where_it_came() {
+        let day = 1_440;
+        let even = campaign("d", AttackKind::C8, 0, 4 * day);
+        let bursts = CampaignTruth {
+            pace: [(day * 60_000_000, 900), (3 * day * 60_000_000, 100)].into(),
+            ..even.clone()
+        };
+        let seen = found("attack", day, day + 10, "/home");
+        assert!(!meets(&seen, &even) && meets(&seen, &bursts));
+        assert!(!meets(&found("attack", 2 * day, 2 * day + 10, "/home"), &bursts));
+        assert_eq!(attack_requests(&bursts, &[seen]), 900.0);
     }
 
     #[test]
