@@ -17,6 +17,8 @@ const SLACK_US: i64 = 5 * 60_000_000;
 const OWN_SHARE: f64 = 0.10;
 /// Share of an incident's excess that an attack must have brought to be what was found.
 const EXCESS_SHARE: f64 = 0.10;
+/// Share of it from which on the incident is that attack more than anything else: what a probability says.
+const MOST: f64 = 0.5;
 /// Share above which a mark is part of the conjunction that the attack is: nearly all of it has it.
 const MAIN_SHARE: f64 = 0.9;
 
@@ -72,21 +74,26 @@ fn own<K: Ord>(counts: &BTreeMap<K, u64>, least: f64) -> Vec<&K> {
 pub(crate) fn meets(f: &Found, c: &CampaignTruth) -> bool {
     let (Some(from), Some(to)) = (c.start_us, c.end_us) else { return false };
     let shared = own(&c.routes, OWN_SHARE).into_iter().any(|r| f.routes.contains(r));
-    f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)")) && explains(f, c, from, to)
+    f.overlaps(from, to) && (shared || f.routes.iter().any(|r| r == "(all)")) && explains(f, c, EXCESS_SHARE)
 }
 
+// Whether an attack brought at least a share of an incident's excess.
+fn explains(f: &Found, c: &CampaignTruth, share: f64) -> bool {
+    f.excess.is_none_or(|excess| brought(f, c) >= share * excess)
+}
+
+// Requests of an attack while an incident lasted, with the slack.
 #[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
-fn explains(f: &Found, c: &CampaignTruth, from_us: i64, to_us: i64) -> bool {
-    let Some(excess) = f.excess else { return true };
+fn brought(f: &Found, c: &CampaignTruth) -> f64 {
     if let Some(n) = c.requests_in(f.start_us - SLACK_US, f.end_us + SLACK_US) {
-        return n as f64 >= EXCESS_SHARE * excess;
+        return n as f64;
     }
+    let (Some(from_us), Some(to_us)) = (c.start_us, c.end_us) else { return 0.0 };
     // Where the truth does not say when, its requests are held to be spread evenly.
     let length = (to_us - from_us).max(1) as f64;
     let both = (f.end_us.min(to_us) - f.start_us.max(from_us)).max(0) as f64;
     // An attack shorter than the slack may lie just beside the incident that it is.
-    let share = if length <= SLACK_US as f64 { 1.0 } else { both / length };
-    c.requests as f64 * share >= EXCESS_SHARE * excess
+    c.requests as f64 * if length <= SLACK_US as f64 { 1.0 } else { both / length }
 }
 
 /// Returns the requests of an attack that count as attack requests: all of a flood, and of any other attack
@@ -155,6 +162,7 @@ pub(crate) fn score(
         .filter(|c| is_dos(c.kind) && c.requests > 0 && c.start_us.is_some_and(|s| s < seen_us))
         .collect();
     let is_true = |f: &Found| campaigns.iter().any(|c| meets(f, c));
+    let is_mostly = |f: &Found| campaigns.iter().any(|c| meets(f, c) && explains(f, c, MOST));
     let right = attacks.iter().filter(|f| is_true(f)).count();
     let caught = |c: &CampaignTruth| attacks.iter().any(|f| meets(f, c));
     let noticed = |c: &CampaignTruth| found.iter().any(|f| meets(f, c));
@@ -166,7 +174,7 @@ pub(crate) fn score(
         .with("recall_of_surges_whatever_the_label", surges)
         .with("recall_of_large", recall_of_large(&real, traffic, 0, &caught))
         .with("recall_of_large_with_30_requests", recall_of_large(&real, traffic, NOTICEABLE, &caught))
-        .with("p_attack_calibration_error", calibration(found, &is_true))
+        .with("p_attack_calibration_error", calibration(found, &is_mostly))
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
         .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
