@@ -372,12 +372,14 @@ fn taken_before(mut judged: Vec<Judged>) -> Vec<Judged> {
         let lately = |h: &&Held| day_us - h.day_us <= TAKEN_DAYS * DAY_US;
         let of_account = held.get(&account).filter(lately).filter(|h| new_device || h.by_session);
         let of_device = devices.get(&device).filter(lately).filter(|_| !new_device);
-        let more = |p: f64| {
-            let by_account = of_account.map_or(0.0, |h| h.p * comes_again(p));
-            1.0 - (1.0 - p) * (1.0 - by_account) * (1.0 - of_device.map_or(0.0, |h| h.p * SAME_DEVICE))
+        let more = |p: f64, of: fn(&Held) -> f64| {
+            let by_account = of_account.map_or(0.0, |h| of(h) * comes_again(p));
+            1.0 - (1.0 - p) * (1.0 - by_account) * (1.0 - of_device.map_or(0.0, |h| of(h) * SAME_DEVICE))
         };
-        [&mut j.p, &mut j.low, &mut j.high, &mut j.p_at_once].into_iter().for_each(|p| *p = more(*p));
-        let now = Held { p: j.p, day_us, by_session: !new_device };
+        [&mut j.p, &mut j.low, &mut j.high].into_iter().for_each(|p| *p = more(*p, |h| h.p));
+        // What arrived late about the earlier use was not known at once about this one.
+        j.p_at_once = more(j.p_at_once, |h| h.p_at_once);
+        let now = Held { p: j.p, p_at_once: j.p_at_once, day_us, by_session: !new_device };
         if held.get(&account).filter(lately).is_none_or(|h| j.p >= h.p) {
             held.insert(account, now);
         }
@@ -392,6 +394,7 @@ fn taken_before(mut judged: Vec<Judged>) -> Vec<Judged> {
 #[derive(Clone, Copy)]
 struct Held {
     p: f64,
+    p_at_once: f64,
     day_us: i64,
     /// By a stolen session: the thief then shows as a device that the account knows.
     by_session: bool,
@@ -576,7 +579,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "7"]),
+                fingerprint([self.label_source().as_str(), "8"]),
                 "start",
             )
         }
