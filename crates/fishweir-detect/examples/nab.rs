@@ -62,8 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .filter_map(|l| l.split_once(',').and_then(|(t, v)| Some((t, v.trim().parse().ok()?))))
             .collect();
         let probation = (rows.len() * 15 / 100).min(750);
-        let config = NoveltyConfig { learn: probation, day: a_day(&rows), ..NoveltyConfig::default() };
-        let mut detector = NoveltyDetector::new(config);
+        let mut detector = NoveltyDetector::new(NoveltyConfig::after(probation));
         let alarms: Vec<usize> = (0..rows.len()).filter(|i| detector.tick(rows[*i].1) > threshold).collect();
         let place = |t: &str| rows.partition_point(|r| r.0 < &t[..19]);
         let windows: Vec<(usize, usize)> =
@@ -95,19 +94,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("\nin brackets: points lost where there is nothing to find");
     Ok(())
-}
-
-// Rows in a day, from the median distance of two rows.
-fn a_day(rows: &[(&str, f64)]) -> usize {
-    let seconds = |t: &str| -> Option<i64> {
-        let part = |r: std::ops::Range<usize>| t.get(r)?.parse::<i64>().ok();
-        Some(part(8..10)? * 86_400 + part(11..13)? * 3_600 + part(14..16)? * 60 + part(17..19)?)
-    };
-    let mut gaps: Vec<i64> = rows
-        .windows(2)
-        .filter_map(|w| Some(seconds(w[1].0)? - seconds(w[0].0)?))
-        .filter(|g| *g > 0)
-        .collect();
-    gaps.sort_unstable();
-    gaps.get(gaps.len() / 2).map_or(0, |g| usize::try_from(86_400 / g).unwrap_or(0))
 }
