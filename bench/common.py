@@ -1,5 +1,6 @@
 """What the measurements share: peers, data, timing, printing."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -39,26 +40,52 @@ def build():
     return str(target / "release" / "fishweir")
 
 
-def world_scores(binary, work, scenario, seed, streams):
-    """Simulates a world once, ingests, runs and scores it without hand-holding; returns the scores by kind."""
+WORLDS = DATA / "worlds"
+STREAMS = ("requests", "logins", "playbacks", "account_changes", "contacts", "leaks", "verdicts", "health", "notes")
+
+
+def world_scores(binary, scenario, seed):
+    """Simulates a world once, ingests, runs and scores it without hand-holding; returns the scores by kind.
+
+    World, project and scores stay in bench/data/worlds. Scores younger than the binary are not made again, and of a
+    project that is there only what a newer binary computes otherwise; FRESH=1 makes projects and scores anew.
+    """
 
     def run(*args):
         command = [binary, "--quiet", *map(str, args)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command[:6])} …\n{done.stderr}")
+        return done.stdout
 
-    world, project = work / f"{scenario}-{seed}", work / f"{scenario}-{seed}-project"
+    WORLDS.mkdir(parents=True, exist_ok=True)
+    world, project = WORLDS / f"{scenario}-{seed}", WORLDS / f"{scenario}-{seed}-project"
+    scores = WORLDS / f"{scenario}-{seed}-scores.json"
+    fresh = os.environ.get("FRESH") == "1"
+    if not fresh and scores.exists() and scores.stat().st_mtime > os.stat(binary).st_mtime:
+        return json.loads(scores.read_text())
     if not (world / "truth" / "manifest.json").exists():
         run("simulate", "--scenario", scenario, "--seed", seed, "--start", "2026-10-01", "--out", world)
     days = json.loads((world / "truth" / "manifest.json").read_text())["days"]
     now = f"2026-10-{days + 1:02d}T00:00:00Z" if days < 31 else "2027-12-31T00:00:00Z"
-    shutil.rmtree(project, ignore_errors=True)
-    run("init", "--project", project)
-    files = [str(f) for s in streams for f in sorted((world / "events" / s).rglob("*.parquet"))]
-    run("--project", project, "--now", now, "ingest", "--source", "fishweir", *files)
+    ready = project / "ingested"
+    if fresh or not ready.exists():
+        shutil.rmtree(project, ignore_errors=True)
+        run("init", "--project", project)
+        files = [str(f) for s in STREAMS for f in sorted((world / "events" / s).rglob("*.parquet"))]
+        run("--project", project, "--now", now, "ingest", "--source", "fishweir", *files)
+        ready.write_text("ok")
     run("--project", project, "--now", now, "run")
-    return json.loads(
-        run("--project", project, "--now", now, "score", "--truth", world / "truth", "--format", "json")
-    )
+    scores.write_text(run("--project", project, "--now", now, "score", "--truth", world / "truth", "--format", "json"))
+    return json.loads(scores.read_text())
+
+
+def all_worlds(binary, scenarios, seeds):
+    """Yields scenario, seed and scores in order, JOBS worlds at a time (1 unless set)."""
+    wanted = [(scenario, seed) for scenario in scenarios for seed in seeds]
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", 1))) as pool:
+        for (scenario, seed), scores in zip(wanted, pool.map(lambda w: world_scores(binary, *w), wanted)):
+            yield scenario, seed, scores
 
 
 def rows(default=10_000_000):

@@ -1,8 +1,10 @@
 //! The ingest loop: identify, read on from where the lake stands, commit piece by piece.
 
+mod commit;
 mod lines;
 mod parser;
 
+use commit::Share;
 pub use lines::{Lines, Parsed};
 
 use std::collections::btree_map::Entry;
@@ -12,25 +14,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use fishweir_events::{AgentClasses, NetworkTable, Pseudonyms, RouteRules, Stream};
-use fishweir_lake::{Append, Commit, Lake, LakeError, Table};
+use fishweir_lake::{Lake, LakeError, Table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::chunks::{ChunkReader, Limits};
 use crate::decode::{BadLine, Decoded, Decoder};
-use crate::dedup::drop_known;
 use crate::input::{self, Input, InputError};
 use crate::ledger::{HEAD_BYTES, IdentifyError, Identity, Ledger, app};
 use crate::mapping::{MappingError, referenced_fields};
 use crate::source::{Format, Source, SourceStream};
 use crate::tables::{file_table, raw_table, reject_table};
 pub(crate) use parser::Parser;
-use parser::generalise;
 
 /// Limits and rules of a run.
 #[derive(Clone, Debug)]
@@ -158,6 +157,8 @@ struct Tables {
 struct Open {
     tables: std::collections::BTreeMap<Stream, Tables>,
     ledger: Ledger,
+    /// Small files of one stream that are read and wait to be committed together.
+    waiting: Vec<Share>,
 }
 
 /// Rows ready to be committed.
@@ -193,6 +194,55 @@ enum FileError {
 
 const REASONS_MAX: usize = 20;
 
+impl FileReport {
+    fn new(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            status: FileStatus::Read,
+            rows: 0,
+            accepted: 0,
+            duplicates: 0,
+            rejected: 0,
+            error: None,
+        }
+    }
+}
+
+/// What became of the inputs so far.
+#[derive(Default)]
+struct Tally {
+    files: Vec<FileReport>,
+    reasons: std::collections::HashMap<String, u64>,
+}
+
+impl Tally {
+    fn begin(&mut self, file: &str) -> usize {
+        self.files.push(FileReport::new(file));
+        self.files.len() - 1
+    }
+
+    fn fail(&mut self, at: usize, error: String) {
+        self.files[at].status = FileStatus::Failed;
+        self.files[at].error = Some(error);
+    }
+
+    fn summary(self) -> Summary {
+        let sum = |f: fn(&FileReport) -> u64| self.files.iter().map(f).sum();
+        let mut reasons: Vec<_> = self.reasons.into_iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        reasons.truncate(REASONS_MAX);
+        Summary {
+            rows: sum(|f| f.rows),
+            accepted: sum(|f| f.accepted),
+            rejected: sum(|f| f.rejected),
+            duplicates: sum(|f| f.duplicates),
+            failed_files: self.files.iter().filter(|f| f.status == FileStatus::Failed).count(),
+            reasons,
+            files: self.files,
+        }
+    }
+}
+
 impl Ingest {
     /// Returns a run over the given lake; `now_us` tells the time that rows are stamped with.
     #[must_use]
@@ -221,58 +271,55 @@ impl Ingest {
     /// # Errors
     /// Only what makes the whole run impossible: a lake that cannot be opened.
     pub async fn run(&self, patterns: &[String], progress: &dyn Progress) -> Result<Summary, IngestError> {
-        let mut summary = Summary::default();
-        let mut reasons: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+        let mut tally = Tally::default();
         let mut open = Open::default();
         for input in input::expand(patterns) {
-            let report = match input {
-                Err(e) => failed_before_start(patterns, &e),
-                Ok(input) => {
-                    progress.begin(&input.name(), input.size_bytes());
-                    let mut report = FileReport {
-                        file: input.name(),
-                        status: FileStatus::Read,
-                        rows: 0,
-                        accepted: 0,
-                        duplicates: 0,
-                        rejected: 0,
-                        error: None,
-                    };
-                    if let Err(e) = self.file(&input, &mut open, &mut report, progress, &mut reasons).await {
-                        report.status = FileStatus::Failed;
-                        report.error = Some(explain(&input, &e));
-                    }
-                    report
+            let input = match input {
+                Err(e) => {
+                    tally.files.push(failed_before_start(patterns, &e));
+                    continue;
                 }
+                Ok(input) => input,
             };
-            progress.end(&report);
-            summary.rows += report.rows;
-            summary.accepted += report.accepted;
-            summary.rejected += report.rejected;
-            summary.duplicates += report.duplicates;
-            summary.failed_files += usize::from(report.status == FileStatus::Failed);
-            summary.files.push(report);
+            progress.begin(&input.name(), input.size_bytes());
+            let at = tally.begin(&input.name());
+            if let Err(e) = self.file(&input, &mut open, &mut tally, progress).await {
+                tally.fail(at, explain(&input, &e));
+            }
+            if !open.waiting.iter().any(|s| s.report == at) {
+                progress.end(&tally.files[at]);
+            }
+            if self.is_full(&open.waiting) {
+                self.flush(&mut open, &mut tally, progress).await;
+            }
         }
-        let mut reasons: Vec<_> = reasons.into_iter().collect();
-        reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        reasons.truncate(REASONS_MAX);
-        summary.reasons = reasons;
-        Ok(summary)
+        self.flush(&mut open, &mut tally, progress).await;
+        Ok(tally.summary())
+    }
+
+    fn is_full(&self, waiting: &[Share]) -> bool {
+        let rows: u64 = waiting.iter().map(|s| s.piece.rows).sum();
+        rows as usize >= self.shared.config.commit_rows || waiting.len() >= WAITING_MAX
     }
 
     async fn file(
         &self,
         input: &Input,
         open: &mut Open,
-        report: &mut FileReport,
+        tally: &mut Tally,
         progress: &dyn Progress,
-        reasons: &mut std::collections::HashMap<String, u64>,
     ) -> Result<(), FileError> {
         let stream = self.stream_of(input)?;
+        let parquet = is_parquet(input);
+        if open.waiting.first().is_some_and(|w| w.stream != stream || !parquet) {
+            self.flush(open, tally, progress).await;
+        }
         let tables = match open.tables.entry(stream) {
             Entry::Occupied(known) => {
                 let tables = known.into_mut();
-                tables.raw.refresh().await?;
+                if open.waiting.is_empty() {
+                    tables.raw.refresh().await?;
+                }
                 tables
             }
             Entry::Vacant(new) => new.insert(Tables {
@@ -283,28 +330,22 @@ impl Ingest {
         };
         let ledger = &mut open.ledger;
         // Parquet files are known by their whole content; only text is looked up in the ledger.
-        if !is_parquet(input) {
+        if !parquet {
             tables.rejects.refresh().await?;
             tables.files.refresh().await?;
             ledger.follow(&tables.files, &self.shared.source.name).await?;
         }
+        let report = tally.files.len() - 1;
         let (input, head, stdin_reader) = self.settle(input, ledger)?;
         if head.is_empty() {
-            report.status = FileStatus::Empty;
+            tally.files[report].status = FileStatus::Empty;
             return Ok(());
         }
         let format = self.format_of(&head, stream)?;
-        let mut file = OneFile {
-            ingest: self,
-            stream,
-            tables,
-            report,
-            progress,
-            reasons,
-            count: Arc::new(AtomicU64::new(0)),
-        };
+        let count = Arc::new(AtomicU64::new(0));
+        let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
         if format == Format::Parquet {
-            return file.parquet(&input).await;
+            return file.parquet(&input, &mut open.waiting).await;
         }
         let identity = match stdin_reader {
             Some(_) => Some(ledger.fresh(&self.shared.source.name, &head)),
@@ -314,7 +355,7 @@ impl Ingest {
             }
         };
         let Some(identity) = identity else {
-            file.report.status = FileStatus::Empty;
+            file.mine().status = FileStatus::Empty;
             return Ok(());
         };
         let quote = (format == Format::Csv && self.shared.source.quote).then_some(b'"');
@@ -402,15 +443,7 @@ fn is_parquet(input: &Input) -> bool {
 fn failed_before_start(patterns: &[String], e: &InputError) -> FileReport {
     let text = e.to_string();
     let name = patterns.iter().find(|p| text.contains(p.as_str())).cloned().unwrap_or_default();
-    FileReport {
-        file: name,
-        status: FileStatus::Failed,
-        rows: 0,
-        accepted: 0,
-        duplicates: 0,
-        rejected: 0,
-        error: Some(text),
-    }
+    FileReport { status: FileStatus::Failed, error: Some(text), ..FileReport::new(&name) }
 }
 
 fn explain(input: &Input, e: &FileError) -> String {
@@ -425,15 +458,33 @@ struct OneFile<'a> {
     ingest: &'a Ingest,
     stream: Stream,
     tables: &'a mut Tables,
-    report: &'a mut FileReport,
+    /// Place of its report.
+    report: usize,
+    tally: &'a mut Tally,
     progress: &'a dyn Progress,
-    reasons: &'a mut std::collections::HashMap<String, u64>,
     count: Arc<AtomicU64>,
 }
 
 type TextReader = ChunkReader<Box<dyn Read + Send>>;
 
 impl OneFile<'_> {
+    fn mine(&mut self) -> &mut FileReport {
+        &mut self.tally.files[self.report]
+    }
+
+    // Rows of this file as they are committed.
+    fn share(&self, piece: Piece, after: u64, identity: &Identity) -> Share {
+        Share { report: self.report, stream: self.stream, piece, after, identity: identity.clone() }
+    }
+
+    async fn commit(&mut self, piece: Piece, after: u64, identity: &Identity) -> Result<(), FileError> {
+        let share = self.share(piece, after, identity);
+        self.ingest.commit(self.tables, std::slice::from_ref(&share), self.tally).await?;
+        let rows = self.mine().rows;
+        self.progress.advance(self.count.load(Ordering::Relaxed), rows);
+        Ok(())
+    }
+
     async fn text(
         &mut self,
         mut reader: TextReader,
@@ -446,8 +497,8 @@ impl OneFile<'_> {
         decoder.read_header(reader.peek(1 << 16));
         let parser = Arc::new(Parser::new(&shared, self.stream, decoder, format, &identity)?);
         let known = reader.skip_to(identity.done);
-        self.report.rows += known;
-        self.report.duplicates += known;
+        self.mine().rows += known;
+        self.mine().duplicates += known;
         let mut at = identity.done;
         let mut pending = Piece { end: at, ..Piece::default() };
         let mut fresh = false;
@@ -482,16 +533,17 @@ impl OneFile<'_> {
         if let Some(e) = failure {
             return Err(FileError::Other(format!(
                 "the file is damaged or cut off ({e}); {} rows before the damage were taken",
-                self.report.rows
+                self.mine().rows
             )));
         }
         if !fresh {
-            self.report.status = FileStatus::Unchanged;
+            self.mine().status = FileStatus::Unchanged;
         }
         Ok(())
     }
 
-    async fn parquet(&mut self, input: &Input) -> Result<(), FileError> {
+    // Whole commits are made at once; what is left at the end waits for other small files.
+    async fn parquet(&mut self, input: &Input, waiting: &mut Vec<Share>) -> Result<(), FileError> {
         let Input::File(path) = input else { return Ok(()) };
         let mut hasher = blake3::Hasher::new();
         std::io::copy(&mut File::open(path)?, &mut hasher)?;
@@ -500,15 +552,17 @@ impl OneFile<'_> {
         let bad =
             |e: parquet::errors::ParquetError| FileError::Other(format!("not a readable Parquet file: {e}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(bad)?;
+        // The same content again in one run: what waits of it counts as there.
+        let waits = waiting.iter().find(|w| w.identity.file_id == file_id).map(|w| w.piece.end);
         let committed = self.tables.raw.committed(&app(&file_id)).await?.unwrap_or(0);
-        let done = usize::try_from(committed).unwrap_or(0);
+        let done = usize::try_from(waits.unwrap_or(0).max(u64::try_from(committed).unwrap_or(0))).unwrap_or(0);
         let identity = Identity { file_id, head_bytes: 0, head_hash: content.clone(), done: done as u64 };
         let fields: Vec<(String, DataType)> =
             builder.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();
         let shared = Arc::clone(&self.ingest.shared);
         let parser = Parser::with_fields(&shared, self.stream, &identity, &fields)?;
-        self.report.rows += done as u64;
-        self.report.duplicates += done as u64;
+        self.mine().rows += done as u64;
+        self.mine().duplicates += done as u64;
         let rows = builder.with_batch_size(PARQUET_ROWS).with_offset(done).build().map_err(bad)?;
         let mut at = identity.done;
         let mut pending = Piece { end: at, ..Piece::default() };
@@ -539,158 +593,18 @@ impl OneFile<'_> {
             }
         }
         if pending.rows > 0 {
-            self.commit(pending, at, &identity).await?;
+            waiting.push(self.share(pending, at, &identity));
         }
         if !fresh {
-            self.report.status = FileStatus::Unchanged;
+            self.mine().status = FileStatus::Unchanged;
         }
-        Ok(())
-    }
-
-    // Order matters: refused rows, then the ledger, then the rows themselves. Only the last step
-    // moves the position from which a later run reads on, so a crash between repeats the first
-    // two, which are themselves safe to repeat.
-    async fn commit(&mut self, piece: Piece, after: u64, identity: &Identity) -> Result<(), FileError> {
-        let now_us = (self.ingest.shared.now_us)();
-        let name = app(&identity.file_id);
-        let step = |after: u64, version: u64| Commit {
-            app: name.clone(),
-            after: i64::try_from(after).unwrap_or(i64::MAX),
-            version: i64::try_from(version).unwrap_or(i64::MAX),
-        };
-        self.commit_rejects(&piece, now_us, identity).await?;
-        let mut dropped;
-        loop {
-            let mut steps = Vec::new();
-            let mut batches = piece.batches.clone();
-            dropped = 0;
-            if piece.own_ids {
-                let ids = format!("ids/{}", self.ingest.shared.source.name);
-                let at = self.tables.raw.committed(&ids).await?.unwrap_or(0);
-                (batches, dropped) =
-                    drop_known(&self.tables.raw, &self.ingest.shared.source.name, batches).await?;
-                steps.push(Commit { app: ids, after: at, version: at + 1 });
-            }
-            let accepted: u64 = batches.iter().map(|b| b.num_rows() as u64).sum();
-            if piece.end > after {
-                steps.insert(0, step(after, piece.end));
-                self.commit_ledger(&piece, after, accepted, dropped, now_us, identity).await?;
-            }
-            if steps.is_empty() || (piece.end == after && accepted == 0) {
-                break;
-            }
-            match self.tables.raw.append(&batches, &steps).await? {
-                Append::Added => {
-                    self.report.accepted += accepted;
-                    break;
-                }
-                Append::AlreadyThere => {
-                    dropped += accepted;
-                    break;
-                }
-                // Another process stored rows of this source: look again for known ids.
-                Append::Moved { index: 1, .. } => self.tables.raw.refresh().await?,
-                Append::Moved { .. } => {
-                    return Err(FileError::Other(
-                        "another process is reading the same file; run again to take what it left".to_owned(),
-                    ));
-                }
-            }
-        }
-        self.report.rows += piece.rows;
-        self.report.duplicates += dropped;
-        self.report.rejected += piece.rejects.len() as u64;
-        for bad in &piece.rejects {
-            *self.reasons.entry(generalise(&bad.reason)).or_default() += 1;
-        }
-        self.progress.advance(self.count.load(Ordering::Relaxed), self.report.rows);
-        Ok(())
-    }
-
-    async fn commit_rejects(
-        &mut self,
-        piece: &Piece,
-        now_us: i64,
-        identity: &Identity,
-    ) -> Result<(), FileError> {
-        if piece.rejects.is_empty() {
-            return Ok(());
-        }
-        let name = app(&identity.file_id);
-        for _ in 0..REJECT_TRIES {
-            let at = self.tables.rejects.committed(&name).await?.unwrap_or(0);
-            let from = u64::try_from(at).unwrap_or(0);
-            let new: Vec<&BadLine> = piece.rejects.iter().filter(|b| b.offset >= from).collect();
-            let Some(last) = new.iter().map(|b| b.offset + 1).max() else { return Ok(()) };
-            let n = new.len();
-            let text = |f: &dyn Fn(&BadLine) -> String| {
-                Arc::new(new.iter().map(|b| Some(f(b))).collect::<StringViewArray>())
-            };
-            let same = |s: &str| Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(s, n)));
-            let int = |f: &dyn Fn(&BadLine) -> u64| {
-                Arc::new(new.iter().map(|b| i64::try_from(f(b)).ok()).collect::<Int64Array>())
-            };
-            let columns: Vec<arrow::array::ArrayRef> = vec![
-                Arc::new(TimestampMicrosecondArray::from(vec![now_us; n]).with_timezone("UTC")),
-                same(&self.ingest.shared.source.name),
-                same(self.stream.name()),
-                same(&self.report.file),
-                same(&identity.file_id),
-                int(&|b| b.line),
-                int(&|b| b.offset),
-                text(&|b| b.reason.clone()),
-                text(&|b| b.excerpt.clone()),
-            ];
-            let batch = RecordBatch::try_new(reject_table().schema, columns)
-                .map_err(|e| FileError::Other(e.to_string()))?;
-            let version = i64::try_from(last).unwrap_or(i64::MAX).max(at + 1);
-            let step = Commit { app: name.clone(), after: at, version };
-            match self.tables.rejects.append(&[batch], &[step]).await? {
-                Append::Added | Append::AlreadyThere => return Ok(()),
-                Append::Moved { .. } => self.tables.rejects.refresh().await?,
-            }
-        }
-        Err(FileError::Other("another process keeps writing rejects of the same file".to_owned()))
-    }
-
-    async fn commit_ledger(
-        &mut self,
-        piece: &Piece,
-        after: u64,
-        accepted: u64,
-        duplicates: u64,
-        now_us: i64,
-        identity: &Identity,
-    ) -> Result<(), FileError> {
-        let text = |s: &str| Arc::new(StringViewArray::from_iter_values([s])) as arrow::array::ArrayRef;
-        let int = |n: u64| {
-            Arc::new(Int64Array::from(vec![i64::try_from(n).unwrap_or(i64::MAX)])) as arrow::array::ArrayRef
-        };
-        let columns = vec![
-            Arc::new(TimestampMicrosecondArray::from(vec![now_us]).with_timezone("UTC")) as _,
-            text(&self.ingest.shared.source.name),
-            text(self.stream.name()),
-            text(&self.report.file),
-            text(&identity.file_id),
-            int(identity.head_bytes as u64),
-            text(&identity.head_hash),
-            int(after),
-            int(piece.end),
-            text(&piece.prefix_hash),
-            int(piece.rows),
-            int(accepted),
-            int(duplicates),
-            int(piece.rejects.len() as u64),
-        ];
-        let batch = RecordBatch::try_new(file_table().schema, columns)
-            .map_err(|e| FileError::Other(e.to_string()))?;
-        self.tables.files.append(&[batch], &[]).await?;
         Ok(())
     }
 }
 
 const CHUNKS_AHEAD: usize = 4;
-const REJECT_TRIES: usize = 20;
+/// Small files that are committed together at most.
+const WAITING_MAX: usize = 256;
 const PARQUET_ROWS: usize = 65_536;
 
 impl Piece {

@@ -174,7 +174,8 @@ pub(crate) fn score(
         .with("recall_of_surges_whatever_the_label", surges)
         .with("recall_of_large", recall_of_large(&real, traffic, 0, &caught))
         .with("recall_of_large_with_30_requests", recall_of_large(&real, traffic, NOTICEABLE, &caught))
-        .with("p_attack_calibration_error", calibration(found, &is_mostly))
+        .with("p_attack_calibration_error", calibration(&tenths(found, &is_mostly)))
+        .with("p_attack_by_tenth", tenths(found, &is_mostly))
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
         .with("recall_by_tier", grouped(&real, &|c| format!("tier {}", c.tier), &caught))
         .with("recall_by_rate", grouped(&real, &|c| rate_class(c).to_owned(), &caught))
@@ -191,16 +192,23 @@ pub(crate) fn score(
     score
 }
 
-// Mean distance between the probability that was said and the share that was true, over tenths.
-#[expect(clippy::cast_precision_loss, reason = "counts of incidents")]
-fn calibration(found: &[Found], is_true: &dyn Fn(&Found) -> bool) -> Option<f64> {
-    let mut bins = [(0usize, 0.0, 0usize); 10];
+/// Surges whose probability lies in one tenth: how many, the sum of what was said, how many were attacks.
+type Tenth = (usize, f64, usize);
+
+fn tenths(found: &[Found], is_true: &dyn Fn(&Found) -> bool) -> [Tenth; 10] {
+    let mut bins = [(0, 0.0, 0); 10];
     for f in found {
         let Some(p) = f.p_attack else { continue };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a tenth")]
         let bin = &mut bins[((p * 10.0) as usize).min(9)];
         *bin = (bin.0 + 1, bin.1 + p, bin.2 + usize::from(is_true(f)));
     }
+    bins
+}
+
+// Mean distance between the probability that was said and the share that was true.
+#[expect(clippy::cast_precision_loss, reason = "counts of incidents")]
+fn calibration(bins: &[Tenth]) -> Option<f64> {
     let n: usize = bins.iter().map(|b| b.0).sum();
     (n > 0).then(|| bins.iter().map(|b| (b.1 - b.2 as f64).abs()).sum::<f64>() / n as f64)
 }

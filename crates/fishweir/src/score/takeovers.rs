@@ -252,9 +252,9 @@ fn drivers(labelled: &Labelled, truth: &[AccountTruth]) -> serde_json::Value {
         both.entry(weakness(&t.vector).to_owned()).or_default().1 += 1.0 / truth.len() as f64;
     }
     let worst = both.values().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    let rows: BTreeMap<String, String> =
-        both.into_iter().map(|(d, (a, b))| (d, format!("{a:.3} true {b:.3}"))).collect();
-    json!({"largest_error": worst, "shares": rows})
+    let rows: BTreeMap<String, serde_json::Value> =
+        both.into_iter().map(|(d, (a, b))| (d, json!({"estimated": a, "true": b}))).collect();
+    json!({"largest_error": worst, "estimated_takeovers": total, "true_takeovers": truth.len(), "shares": rows})
 }
 
 fn false_twins(called: &[&Found], truth: &[AccountTruth], twins: &[TwinTruth]) -> BTreeMap<String, Rate> {

@@ -86,3 +86,37 @@ fn two_ingests_at_once_lose_nothing() {
     assert_eq!(p.one("SELECT count(*) FROM requests"), 6000);
     assert_eq!(p.one("SELECT count(DISTINCT event_id) FROM requests"), 6000);
 }
+
+#[test]
+fn small_files_share_commits_and_are_taken_once() {
+    let p = Project::new();
+    let world = p.path("world");
+    let out = world.to_str().unwrap();
+    let made =
+        ["simulate", "--scenario", "s0", "--days", "2", "--accounts", "30", "--start", "2026-10-05", "--out"];
+    p.ok(&[&made[..], &[out]].concat());
+    let pattern = format!("{out}/events/requests/*/*.parquet");
+    let args = ["ingest", "--source", "fishweir", pattern.as_str()];
+    let mut kills = 0;
+    for i in 0..6 {
+        kills += u32::from(!killed(&p, &args, moment(i, 300)));
+    }
+    // One more time in the same run under another name: its content is known.
+    let hours = std::fs::read_dir(format!("{out}/events/requests")).unwrap().count();
+    let copy = p.path("copy.requests.parquet");
+    let first = std::fs::read_dir(format!("{out}/events/requests")).unwrap().next().unwrap().unwrap().path();
+    let first = std::fs::read_dir(first).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(first, &copy).unwrap();
+    let summary = p.ingest("fishweir", &[pattern.as_str(), copy.to_str().unwrap()]);
+    let files = summary["files"].as_array().unwrap();
+    let last = files.last().unwrap();
+    assert_eq!((&last["status"], &last["accepted"]), (&"unchanged".into(), &0.into()), "{last}");
+    assert!(last["rows"].as_u64().unwrap() > 0 && last["rows"] == last["duplicates"], "{last}");
+    let rows: u64 = files.iter().take(files.len() - 1).map(|f| f["rows"].as_u64().unwrap()).sum();
+    assert_eq!(p.one("SELECT count(*) FROM requests"), i64::try_from(rows).unwrap());
+    assert_eq!(p.one("SELECT count(DISTINCT event_id) FROM requests"), i64::try_from(rows).unwrap());
+    let log = std::fs::read_dir(p.path("lake/requests/_delta_log")).unwrap();
+    let commits = log.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count();
+    assert!(commits < files.len() / 4, "{commits} commits of {} files in {hours} folders", files.len());
+    assert!(kills > 0, "no kill hit a living process");
+}
