@@ -40,16 +40,20 @@ const WINDOWS: [usize; 4] = [1, 3, 10, 30];
 const BIN: usize = 30;
 const BINS: usize = 48;
 const DAY: usize = 1_440;
+/// Minutes of data before which nothing opens: the level of the last two hours is then known well.
+const WARM_UP: usize = DAY / 4;
 const LEVEL_PRIOR: f64 = 20.0;
 const DISPERSION_FLOOR: f64 = 1.2;
 const DISPERSION_MEMORY: f64 = 3_000.0;
+/// How far above what is known one minute may teach: a burst that did not open must not hide the next one.
+const DISPERSION_STEP: f64 = 4.0;
 /// Attack requests that an open burst waits for before it is given up.
 const PATIENCE: f64 = 8.0;
 
 /// Returns the bursts of a series of counts per minute, by start; NaN means no data.
 ///
 /// Points carry expectation and band (± 3 standard deviations) of their minute; `peak_z` is the
-/// highest score of any window. Nothing opens before a day of data.
+/// highest score of any window. Nothing opens before six hours of data.
 #[must_use]
 pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
     let mut s = BurstScan::new(series, config.clone());
@@ -142,7 +146,7 @@ impl BurstScan {
             return;
         }
         self.seen += 1;
-        let ready = self.seen > DAY;
+        let ready = self.seen > WARM_UP;
         let scores = self.scores(t);
         match self.open {
             Some(_) => self.follow(t, k, expected, &scores),
@@ -155,11 +159,11 @@ impl BurstScan {
     }
 
     /// Returns the score of the last seconds, `part` of a minute, and what was expected of them, as if a
-    /// minute ended now; `None` before a day of data or where a burst has just ended.
+    /// minute ended now; `None` before six hours of data or where a burst has just ended.
     #[must_use]
     pub fn peek(&self, count: f64, part: f64) -> Option<(f64, f64)> {
         let t = self.counts.len();
-        if self.seen <= DAY || t < self.blocked_until {
+        if self.seen <= WARM_UP || t < self.blocked_until {
             return None;
         }
         let expected = (self.usual(t) * self.ratio * part).max(0.0);
@@ -309,7 +313,7 @@ impl BurstScan {
         self.ratio = ((self.level_sums.0 + LEVEL_PRIOR) / (self.level_sums.1 + LEVEL_PRIOR)).clamp(0.5, 4.0);
         if ready {
             for (i, (_, k, mu)) in scores.iter().enumerate() {
-                let one = ((k - mu).powi(2) / (mu + 0.5)).min(12.0 * self.dispersion[i]);
+                let one = ((k - mu).powi(2) / (mu + 0.5)).min(DISPERSION_STEP * self.dispersion[i]);
                 let next = self.dispersion[i] + (one - self.dispersion[i]) / DISPERSION_MEMORY;
                 self.dispersion[i] = next.max(DISPERSION_FLOOR);
             }
@@ -378,9 +382,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_opens_on_the_first_day_or_without_data() {
-        let mut series = counts(3, |t| if t < DAY / 2 { 0.1 } else { 5.0 });
-        assert!(scan_bursts(0, &series[..DAY], &ScanConfig::default()).is_empty());
+    fn a_trickle_of_days_that_nobody_noticed_hides_no_burst() {
+        let rate = |t: usize| {
+            let trickle = if (10 * DAY..12 * DAY).contains(&t) && t % 20 == 0 { 9.0 } else { 0.0 };
+            daily(t) + trickle + if (13 * DAY..13 * DAY + 2).contains(&t) { 15.0 } else { 0.0 }
+        };
+        let found = scan_bursts(0, &counts(14, rate), &ScanConfig::default());
+        assert!(found.iter().any(|f| f.start.abs_diff(13 * DAY) <= 3), "{found:?}");
+    }
+
+    #[test]
+    fn nothing_opens_in_the_first_hours_or_without_data() {
+        let mut series = counts(3, |t| if t < WARM_UP / 2 { 0.1 } else { 5.0 });
+        assert!(scan_bursts(0, &series[..WARM_UP], &ScanConfig::default()).is_empty());
         series.iter_mut().for_each(|k| *k = f64::NAN);
         assert!(scan_bursts(0, &series, &ScanConfig::default()).is_empty());
     }

@@ -555,7 +555,8 @@ impl OneFile<'_> {
         // The same content again in one run: what waits of it counts as there.
         let waits = waiting.iter().find(|w| w.identity.file_id == file_id).map(|w| w.piece.end);
         let committed = self.tables.raw.committed(&app(&file_id)).await?.unwrap_or(0);
-        let done = usize::try_from(waits.unwrap_or(0).max(u64::try_from(committed).unwrap_or(0))).unwrap_or(0);
+        let done =
+            usize::try_from(waits.unwrap_or(0).max(u64::try_from(committed).unwrap_or(0))).unwrap_or(0);
         let identity = Identity { file_id, head_bytes: 0, head_hash: content.clone(), done: done as u64 };
         let fields: Vec<(String, DataType)> =
             builder.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();

@@ -18,6 +18,8 @@ pub struct Evidence {
     pub stranger_clients: Option<f64>,
     /// Requests of the busiest stranger over the excess.
     pub busiest_share: Option<f64>,
+    /// Requests of the busiest client, stranger or not, over the excess.
+    pub single_share: Option<f64>,
     /// Requests above expectation.
     pub excess_requests: Option<f64>,
     /// Share of the extra requests without an account, where usual traffic has accounts.
@@ -32,6 +34,8 @@ pub struct Evidence {
     pub top_route_share: Option<f64>,
     /// Share of the extra requests on sign-in and token routes.
     pub sign_in_share: Option<f64>,
+    /// Share of what strangers brought that asks for what is guarded: payments, gifts, sign-ups, passwords.
+    pub guarded_share: Option<f64>,
     /// Share of the extra requests that the service failed.
     pub failed_share: Option<f64>,
     /// Kinds of trusted notes about this time.
@@ -94,20 +98,25 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     // Few sources are a partner, a crawler or a test, unless they bring very much.
     let few = |n: f64| if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
     let small = (1.0 - (e.excess_requests.unwrap_or(30.0).max(30.0) / 30.0).log10() / 2.0).clamp(0.0, 1.0);
+    // Nobody pays, redeems or signs up so often: there one machine is enough.
+    let allowed = 1.0 - e.guarded_share.unwrap_or(0.0);
     // A service that new visitors are usual to learns nothing from new visitors.
     let told = e
         .stranger_share
         .map_or(0.0, |_| ((0.5 - e.usual_stranger_share.unwrap_or(0.0)) / 0.3).clamp(0.0, 1.0));
+    // One machine that brings it all: who else is strange says nothing of it, what the defences do much.
+    let single = e.single_share.map_or(0.0, |v| ((v - 0.3) / 0.3).clamp(0.0, 1.0));
+    let told = told * if e.busiest_share.is_some_and(|v| v > 0.3) { 1.0 } else { 1.0 - single };
     let weaker = 1.0 - 0.7 * told;
     // A handful of newcomers at the same time happens; it takes more to call it an attack.
     let handful = ((30.0 - e.excess_requests.unwrap_or(30.0)) / 10.0).clamp(0.0, 1.0);
     let terms = [
         e.stranger_share.map(|v| 8.0 * told * (v - 0.5)),
-        e.stranger_clients.map(|n| -few(n) * small),
-        e.busiest_share.map(|v| -20.0 * (v - 0.25).clamp(0.0, 0.4) * small),
+        e.stranger_clients.map(|n| -few(n) * small * allowed),
+        e.busiest_share.map(|v| -20.0 * (v - 0.25).clamp(0.0, 0.4) * small * allowed),
         e.anonymous_share.map(|v| weaker * 5.0 * (v - 0.5)),
         e.client_rule_coverage.map(|v| weaker * 1.5 * (v - 0.4)),
-        e.stopped_share.filter(|v| *v > 0.02).map(|v| 1.5 * v),
+        e.stopped_share.filter(|v| *v > 0.02).map(|v| (1.5 + 6.0 * single * (1.0 - small)) * v),
         e.client_rate_ratio.map(|v| weaker * 0.6 * v.max(0.1).ln().clamp(-1.5, 2.5)),
         e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
         (handful > 0.0).then_some(-4.0 * handful),
@@ -127,7 +136,9 @@ pub fn kind(e: &Evidence, p_attack: Option<f64>) -> SurgeKind {
         None => SurgeKind::Unknown,
         Some(p) if p >= 0.5 => SurgeKind::Attack,
         Some(_) if noted(e, "load_test") => SurgeKind::LoadTest,
-        Some(_) if e.busiest_share.is_some_and(|v| v > 0.4) => SurgeKind::BusyClient,
+        Some(_) if [e.busiest_share, e.single_share].iter().flatten().any(|v| *v > 0.4) => {
+            SurgeKind::BusyClient
+        }
         // WHY: neither clearly an attack nor anything else that is known.
         Some(p) if p >= 0.25 => SurgeKind::Unknown,
         Some(_) if e.sign_in_share.is_some_and(|v| v > 0.5) => SurgeKind::Relogin,
@@ -161,6 +172,19 @@ mod tests {
         assert_eq!(label(&test), SurgeKind::LoadTest);
         let crawler = Evidence { busiest_share: Some(0.98), ..of(1.0, 2.0) };
         assert_eq!(label(&crawler), SurgeKind::BusyClient);
+        let known = Evidence {
+            stranger_share: Some(0.0),
+            single_share: Some(0.95),
+            excess_requests: Some(4_000.0),
+            anonymous_share: Some(0.0),
+            client_rate_ratio: Some(2.0),
+            ..Evidence::default()
+        };
+        assert_eq!(label(&known), SurgeKind::BusyClient);
+        let scraper = Evidence { stopped_share: Some(0.8), ..known };
+        assert_eq!(label(&scraper), SurgeKind::Attack);
+        let cards = Evidence { guarded_share: Some(1.0), excess_requests: Some(30.0), ..crawler };
+        assert_eq!(label(&cards), SurgeKind::Attack);
     }
 
     #[test]

@@ -318,6 +318,18 @@ fn share_on_routes(look: &Look, routes: &[String]) -> f64 {
     if rise > RISE_Z * spread && odd + rise > 0.0 { odd / (odd + rise) } else { 1.0 }
 }
 
+// Share of what strangers brought to the routes of a surge that asks for what is guarded.
+fn guarded_share(look: &Look, routes: &[String]) -> Option<f64> {
+    let mine = look.routes.iter().filter(|r| routes.is_empty() || routes.contains(&r.route));
+    let (mut guarded, mut all) = (0.0, 0.0);
+    for r in mine {
+        let extra = (r.odd - r.odd0 * look.scale).max(0.0);
+        all += extra;
+        guarded += if patterns::is_guarded(&r.route) { extra } else { 0.0 };
+    }
+    (all > 0.0).then(|| guarded / all)
+}
+
 // An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst with one mark may
 // have been granted a licence since: what is left of them is its share. Counts and not differences are
 // compared: the strangers before it tell nothing of those in it.
@@ -377,6 +389,7 @@ pub(crate) fn evidence(
         usual_stranger_share: told.then(|| share(look.odd_before.requests, n0)).flatten(),
         stranger_clients: told.then_some(look.odd.clients),
         busiest_share: told.then(|| share(look.odd.busiest, excess)).flatten(),
+        single_share: look.busiest.and_then(|b| share(b, excess)),
         excess_requests: Some(excess),
         // WHY: where nobody is ever signed in, the lack of accounts says nothing.
         anonymous_share: (known0 > 0.2 * n0 && extra > 0.0)
@@ -389,6 +402,7 @@ pub(crate) fn evidence(
             .filter(|r| r.is_finite() && look.scale >= 0.2),
         top_route_share: (extra > 0.0).then(|| (top / extra).clamp(0.0, 1.0)),
         sign_in_share: (extra > 0.0).then(|| (sign_in / extra).clamp(0.0, 1.0)),
+        guarded_share: told.then(|| guarded_share(look, routes)).flatten(),
         failed_share: (extra > 0.0)
             .then(|| (by_route(&|r| (r.failed - r.failed0 * look.scale).max(0.0)) / extra).clamp(0.0, 1.0)),
         notes,
@@ -497,7 +511,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-9", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-10", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

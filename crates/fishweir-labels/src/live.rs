@@ -174,6 +174,8 @@ struct Open {
     /// For a burst: whether the volume shows it as well.
     with_volume: bool,
     strangers: HashMap<i64, u32>,
+    /// Requests of each client, stranger or not.
+    clients: HashMap<i64, u32>,
 }
 
 /// Follows a stream of requests; see the module.
@@ -370,9 +372,11 @@ impl LiveWatch {
         if self.minute.clients.len() < CLIENTS_MAX {
             self.minute.clients.insert(hit.client);
         }
-        for open in self.open.iter_mut().flatten().filter(|_| odd) {
-            if open.strangers.len() < CLIENTS_MAX || open.strangers.contains_key(&hit.client) {
-                *open.strangers.entry(hit.client).or_default() += 1;
+        for open in self.open.iter_mut().flatten() {
+            for all in [Some(&mut open.clients), odd.then_some(&mut open.strangers)].into_iter().flatten() {
+                if all.len() < CLIENTS_MAX || all.contains_key(&hit.client) {
+                    *all.entry(hit.client).or_default() += 1;
+                }
             }
         }
         if odd {
@@ -596,6 +600,7 @@ impl LiveWatch {
             routes,
             with_volume: false,
             strangers: HashMap::new(),
+            clients: HashMap::new(),
         });
     }
 

@@ -52,18 +52,20 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
             out.push(Pattern { name, strength, detail });
         }
     };
-    let per_ip = o.requests / o.ips.max(1.0);
+    // WHY not the number of addresses: in hours of an attack many visitors come, each with an address of its own.
+    let even = look.odd.even_ips;
+    let per_ip = look.odd.requests / even.max(1.0);
     tag(
         "ip_randomisation",
-        ramp(o.ips, 20.0, 80.0) * (1.0 - ramp(per_ip, 8.0, 60.0)),
-        format!("{:.1} requests from each of {:.0} addresses", per_ip, o.ips),
+        ramp(even, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 55.0)),
+        format!("{per_ip:.1} requests from each of {even:.0} addresses"),
     );
-    let usual_ja3 = look.odd_before.ja3 / look.odd_before.requests.max(1.0);
     let ja3 = o.ja3 / o.requests;
     let per_ja4 = o.ja3 / o.ja4.max(1.0);
+    // Browsers that shuffle their extensions have a new JA3 with every connection, but not with every request.
     tag(
         "ja3_randomisation",
-        ramp(per_ja4, 5.0, 30.0) * ramp(ja3, usual_ja3.min(0.2), 0.5),
+        ramp(per_ja4, 1.5, 4.0) * ramp(ja3, 0.35, 0.65),
         format!("{:.0} JA3 behind {:.0} JA4 fingerprints", o.ja3, o.ja4),
     );
     tag(
@@ -81,7 +83,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     let slow = share(o.slow, o.requests);
     tag("low_and_slow", ramp(slow, 0.2, 0.6), format!("{:.0} % took over ten seconds", slow * 100.0));
     let (bursts, calm) = pulses(minutes);
-    let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) } else { 0.0 };
+    let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0) } else { 0.0 };
     tag(
         "pulse_wave",
         pulse,
@@ -95,19 +97,18 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let extra: Vec<(&str, f64)> =
         look.routes.iter().map(|r| (r.route.as_str(), (r.odd - r.odd0 * look.scale).max(0.0))).collect();
     let whole: f64 = extra.iter().map(|r| r.1).sum();
-    let login: f64 = extra.iter().filter(|r| is_sign_in(r.0)).map(|r| r.1).sum();
+    let login: f64 = extra.iter().filter(|r| is_login(r.0)).map(|r| r.1).sum();
     tag(
         "login_flood",
         ramp(share(login, whole), 0.4, 0.8),
         format!("{:.0} % are sign-ins", 100.0 * share(login, whole)),
     );
     // Passwords are tried and the service is kept busy at the same time.
-    let tried: f64 = extra.iter().filter(|r| is_login(r.0)).map(|r| r.1).sum();
-    let less = share(tried, whole).min(1.0 - share(tried, whole));
+    let less = share(login, whole).min(1.0 - share(login, whole));
     tag(
         "multi_vector",
         ramp(less, 0.05, 0.2),
-        format!("{:.0} % try to sign in, the others do not", 100.0 * share(tried, whole)),
+        format!("{:.0} % try to sign in, the others do not", 100.0 * share(login, whole)),
     );
     let entropy: f64 =
         extra.iter().map(|r| share(r.1, whole)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
@@ -116,7 +117,9 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let distinct = share(net.paths, net.requests);
     tag(
         "carpet",
-        ramp(spread, 3.0, 5.0).max(ramp(distinct, 0.4, 0.8)),
+        // Few requests have paths of their own by chance, and one expensive route has many questions.
+        ramp(spread, 3.5, 6.0)
+            .max(ramp(distinct, 0.4, 0.8) * ramp(spread, 2.0, 4.0) * ramp(net.requests, 30.0, 100.0)),
         format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
     );
     let slow = share(net.slow, net.requests);
@@ -138,6 +141,15 @@ pub(crate) fn is_sign_in(route: &str) -> bool {
     ["login", "signin", "sign-in", "token", "auth"].iter().any(|w| route.contains(w))
 }
 
+/// Whether a route pays, redeems, signs up or changes a password: what nobody does often.
+pub(crate) fn is_guarded(route: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "payment", "billing", "checkout", "card", "redeem", "gift", "voucher", "coupon", "promo", "signup",
+        "sign-up", "register", "password",
+    ];
+    WORDS.iter().any(|w| route.contains(w))
+}
+
 // Bursts after the first calm, and the share of calm minutes between the first and the last busy one.
 #[expect(clippy::cast_precision_loss, reason = "minutes")]
 fn pulses(minutes: &[f64]) -> (usize, f64) {
@@ -149,6 +161,15 @@ fn pulses(minutes: &[f64]) -> (usize, f64) {
     };
     let calm = busy[first..=last].iter().filter(|b| !**b).count() as f64 / (last - first + 1) as f64;
     (bursts, calm)
+}
+
+// Variance of the minutes over their mean: one for requests that come by chance at an even pace.
+#[expect(clippy::cast_precision_loss, reason = "minutes")]
+fn dispersion(minutes: &[f64]) -> f64 {
+    let n = minutes.len().max(1) as f64;
+    let mean = minutes.iter().sum::<f64>() / n;
+    let variance = minutes.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / n;
+    if mean > 0.0 { variance / mean } else { 0.0 }
 }
 
 /// Returns where an attack came from: `few_hosts`, `data_centre`, `residential` or `iot`.
@@ -200,6 +221,7 @@ mod tests {
             requests: 1_000.0,
             clients: 500.0,
             ips: 500.0,
+            even_ips: 480.0,
             ja3: 4.0,
             ja4: 4.0,
             ..ClientSums::default()

@@ -48,8 +48,11 @@ pub(crate) struct ClientSums {
     pub(crate) clients: f64,
     pub(crate) busiest: f64,
     pub(crate) ips: f64,
+    /// Addresses that would bring as many requests if each brought the same: (Σn)² / Σn².
+    pub(crate) even_ips: f64,
     pub(crate) ja3: f64,
     pub(crate) ja4: f64,
+    /// User agents of a client, each client by its requests.
     pub(crate) agents_per_client: f64,
     pub(crate) slow: f64,
     pub(crate) paths: f64,
@@ -93,6 +96,8 @@ pub(crate) struct Look {
     pub(crate) all: [f64; 4],
     /// All clients, during and before.
     pub(crate) clients: [f64; 2],
+    /// Requests of the busiest client of the surge, stranger or not.
+    pub(crate) busiest: Option<f64>,
     /// What the surge's requests cost; `None` where nothing tells what they would have cost.
     pub(crate) cost: Option<Cost>,
     /// Known members who met an error or a refusal, with bounds.
@@ -328,8 +333,10 @@ async fn clients(
            LEFT JOIN home_networks w ON w.network = b.network
          ), per_client AS (
            SELECT client, count(*) AS n, count(DISTINCT hash64(user_agent)) AS agents FROM mine GROUP BY 1
+         ), per_ip AS (
+           SELECT ip, CAST(count(*) AS DOUBLE) AS n FROM mine WHERE ip IS NOT NULL GROUP BY 1
          )
-         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home
+         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home, a.even
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -341,9 +348,9 @@ async fn clients(
            FROM mine
          ) m CROSS JOIN (
            SELECT CAST(count(*) AS DOUBLE) AS clients, CAST(max(n) AS DOUBLE) AS busiest,
-             avg(CAST(agents AS DOUBLE)) AS agents
+             CAST(sum(n * agents) AS DOUBLE) / CAST(sum(n) AS DOUBLE) AS agents
            FROM per_client
-         ) c"
+         ) c CROSS JOIN (SELECT sum(n) * sum(n) / sum(n * n) AS even FROM per_ip) a"
     );
     let mut out = ClientSums::default();
     for batch in catalog.query(&TABLES, &sql).await? {
@@ -363,6 +370,7 @@ async fn clients(
             paths: n(8),
             usual_pair: n(9),
             home_network: n(10),
+            even_ips: n(11),
         };
     }
     Ok(out)
@@ -406,7 +414,8 @@ async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), Pi
            CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE), CAST(count(account) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(DISTINCT client) FILTER (WHERE during) AS DOUBLE), CAST(count(DISTINCT client) FILTER (WHERE NOT during) AS DOUBLE),
            hll_count({hit}), hll_low({hit}), hll_high({hit}),
-           CAST(count(*) FILTER (WHERE familiar) AS DOUBLE)
+           CAST(count(*) FILTER (WHERE familiar) AS DOUBLE),
+           (SELECT CAST(max(n) AS DOUBLE) FROM (SELECT count(*) AS n FROM base WHERE during GROUP BY client) each)
          FROM base"
     );
     for batch in catalog.query(&TABLES, &sql).await? {
@@ -416,6 +425,7 @@ async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), Pi
         let n = |c: usize| number(&batch, c, 0);
         out.all = [n(0), n(1), n(2), n(3)];
         out.clients = [n(4), n(5)];
+        out.busiest = Some(n(10)).filter(|b| *b > 0.0);
         // No account, or nobody known from earlier days: which members were hit cannot be told.
         out.affected = (n(1) > 0.0 && n(9) > 0.0).then(|| (n(6), n(7), n(8)));
     }

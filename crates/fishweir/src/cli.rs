@@ -347,6 +347,9 @@ pub(crate) struct RunArgs {
     /// Leave intervals alone that end after this time
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// Say on standard error how long each model took, the slowest first
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use fishweir_ingest::{FileReport, FileStatus, Progress};
 use fishweir_pipeline::RunProgress;
@@ -65,11 +66,21 @@ impl Progress for IngestBars {
 pub(crate) struct RunBars {
     bars: MultiProgress,
     of: Mutex<HashMap<String, ProgressBar>>,
+    took: Mutex<HashMap<String, (Instant, Duration)>>,
 }
 
 impl RunBars {
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { bars: MultiProgress::with_draw_target(target(quiet)), of: Mutex::new(HashMap::new()) }
+        let bars = MultiProgress::with_draw_target(target(quiet));
+        Self { bars, of: Mutex::default(), took: Mutex::default() }
+    }
+
+    /// Returns how long each model took from its plan to its last step, the slowest first. Models run side by side.
+    pub(crate) fn timings(&self) -> Vec<(String, Duration)> {
+        let took = self.took.lock().map(|t| t.clone()).unwrap_or_default();
+        let mut all: Vec<(String, Duration)> = took.into_iter().map(|(m, (_, d))| (m, d)).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all
     }
 }
 
@@ -77,6 +88,9 @@ impl RunProgress for RunBars {
     fn plan(&self, model: &str, steps: usize) {
         if steps == 0 {
             return;
+        }
+        if let Ok(mut took) = self.took.lock() {
+            took.insert(model.to_owned(), (Instant::now(), Duration::ZERO));
         }
         let bar = ProgressBar::new(steps as u64);
         if let Ok(style) = ProgressStyle::with_template("{msg:24} {wide_bar} {pos}/{len} eta {eta}") {
@@ -89,6 +103,11 @@ impl RunProgress for RunBars {
     }
 
     fn step(&self, model: &str) {
+        if let Ok(mut took) = self.took.lock()
+            && let Some((since, length)) = took.get_mut(model)
+        {
+            *length = since.elapsed();
+        }
         if let Ok(of) = self.of.lock()
             && let Some(bar) = of.get(model)
         {

@@ -111,6 +111,7 @@ impl LiveWatch {
             odd_before: ClientSums { requests: whole.odd0, ..ClientSums::default() },
             all: [whole.n, sum(&w.during, |m| m.with_account), whole.n0, sum(&w.before, |m| m.with_account)],
             clients: [sum(&w.during, distinct), sum(&w.before, distinct)],
+            busiest: open.clients.values().copied().max().map(f64::from),
             routes,
             ..Look::default()
         }

@@ -13,7 +13,13 @@ pub(crate) async fn run(project: &Project, args: &RunArgs, quiet: bool) -> Resul
         Some(text) => fishweir_events::parse_time(text).context("--until")?,
         None => project.now_us,
     };
-    let summary = compute(project, until_us, Vec::new(), None, quiet || args.format == Format::Json).await?;
+    let bars = RunBars::new(quiet || args.format == Format::Json);
+    let summary = with_bars(project, until_us, Vec::new(), None, &bars).await?;
+    if args.timings {
+        for (model, took) in bars.timings() {
+            eprintln!("{model:24} {:8.2} s", took.as_secs_f64());
+        }
+    }
     match args.format {
         Format::Json => print_json(&summary)?,
         Format::Text | Format::Csv => print_text(&summary)?,
@@ -56,6 +62,16 @@ pub(crate) async fn compute(
     again: Option<Interval>,
     quiet: bool,
 ) -> Result<RunSummary> {
+    with_bars(project, until_us, only, again, &RunBars::new(quiet)).await
+}
+
+async fn with_bars(
+    project: &Project,
+    until_us: i64,
+    only: Vec<String>,
+    again: Option<Interval>,
+    bars: &RunBars,
+) -> Result<RunSummary> {
     let _lock = project.lock()?;
     project.ensure_tables().await?;
     let options = RunOptions {
@@ -67,7 +83,7 @@ pub(crate) async fn compute(
         again,
     };
     let runner = project.runner()?;
-    let mut summary = runner.run(&options, &RunBars::new(quiet)).await?;
+    let mut summary = runner.run(&options, bars).await?;
     let changes = fishweir_metrics::reconcile(&project.catalog()?, &project.metrics()?).await?;
     summary.findings += runner.record(&changes, project.now_us).await?;
     Ok(summary)

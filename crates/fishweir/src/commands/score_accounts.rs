@@ -90,12 +90,13 @@ async fn found(evaluator: &Evaluator) -> Result<Vec<Found>> {
     Ok(all.collect())
 }
 
-// Day and account of every use by a thief, as far as the raw events still tell.
+// Day and account of every new use by a thief, as far as the raw events still tell. A thief's use from where the
+// account is known by then is in no episode: what a member did anew on the same day is not the thief's.
 type Uses = BTreeSet<(i64, i64)>;
 
 async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) -> Result<Option<Uses>> {
     let events = folder.join("events");
-    if !evaluator.has_table("requests") || !events.is_dir() {
+    if !evaluator.has_table("requests") || !evaluator.has_table("account_episodes") || !events.is_dir() {
         return Ok(None);
     }
     let session = project.catalog()?.session().await?;
@@ -108,12 +109,16 @@ async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) ->
     let sql = "WITH mine AS (
           SELECT event_id AS id FROM true_events WHERE campaign IS NOT NULL AND stage IN ('checker', 'co_use', 'purchase', 'login_try')
         ), hits AS (
-          SELECT event_id, time, account FROM requests WHERE account IS NOT NULL
+          SELECT event_id, time, account, device, ip_prefix, asn FROM requests WHERE account IS NOT NULL
           UNION ALL
-          SELECT event_id, time, account FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
+          SELECT event_id, time, account, device, ip_prefix, asn FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
+        ), uses AS (
+          SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a,
+            hash64(coalesce(h.device, h.ip_prefix, '')) AS v, coalesce(h.asn, -1) AS n
+          FROM mine m JOIN hits h ON h.event_id = m.id
         )
-        SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a
-        FROM mine m JOIN hits h ON h.event_id = m.id";
+        SELECT DISTINCT u.d, u.a FROM uses u
+        JOIN account_episodes e ON e.account = u.a AND e.device = u.v AND e.asn = u.n AND CAST(floor(CAST(e.day AS BIGINT) / 86400000000) AS BIGINT) = u.d";
     let mut out = Uses::new();
     for batch in session.sql(sql).await?.collect().await? {
         let column = |c: usize| batch.column(c).as_primitive::<Int64Type>();

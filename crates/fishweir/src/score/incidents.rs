@@ -185,7 +185,7 @@ pub(crate) fn score(
             (!real.is_empty())
                 .then(|| real.iter().filter(|c| !caught(c)).map(|c| c.name.as_str()).collect::<Vec<_>>()),
         );
-    score = score.with("patterns", patterns::rates(&attacks, &real));
+    score = score.with("patterns", patterns::rates(&attacks, &real, campaigns));
     for (name, value) in errors(&attacks, &real) {
         score = score.with(name, value);
     }

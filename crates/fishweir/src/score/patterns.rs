@@ -40,14 +40,22 @@ fn deserved(c: &CampaignTruth) -> [(&'static str, bool); 9] {
     ]
 }
 
-/// Returns precision and recall of each tag, over incidents that are exactly one attack of the family.
-pub(crate) fn rates(attacks: &[&Found], real: &[&CampaignTruth]) -> BTreeMap<&'static str, Value> {
+/// Returns precision and recall of each tag, over incidents that are exactly one attack of the family and none of
+/// another: what two did at once is neither's.
+pub(crate) fn rates(
+    attacks: &[&Found],
+    real: &[&CampaignTruth],
+    campaigns: &[CampaignTruth],
+) -> BTreeMap<&'static str, Value> {
     // Said, deserved, both.
     let mut counts: BTreeMap<&'static str, [usize; 3]> = BTreeMap::new();
     for f in attacks {
         let Some(said) = &f.patterns else { continue };
         let mine: Vec<_> = real.iter().filter(|c| meets(f, c) && c.addresses.is_some()).collect();
         let [one] = mine.as_slice() else { continue };
+        if campaigns.iter().any(|c| c.name != one.name && meets(f, c)) {
+            continue;
+        }
         for (tag, due) in deserved(one) {
             let has = said.iter().any(|s| s == tag);
             let slot = counts.entry(tag).or_default();
@@ -79,7 +87,7 @@ mod tests {
         };
         let mut f = found("attack", 10, 30, "/home");
         f.patterns = Some(vec!["pulse_wave".to_owned(), "login_flood".to_owned()]);
-        let r = rates(&[&f], &[&pulses]);
+        let r = rates(&[&f], &[&pulses], &[]);
         assert_eq!(
             (&r["pulse_wave"]["precision"]["hits"], &r["pulse_wave"]["recall"]["hits"]),
             (&json!(1), &json!(1))
@@ -95,6 +103,6 @@ mod tests {
         assert_eq!(r["ip_randomisation"]["recall"]["of"], 1, "400 addresses with a few requests each");
         assert!(r["carpet"]["precision"]["value"].is_null(), "{r:?}");
         f.patterns = None;
-        assert!(rates(&[&f], &[&pulses]).is_empty(), "without tags nothing is said about them");
+        assert!(rates(&[&f], &[&pulses], &[]).is_empty(), "without tags nothing is said about them");
     }
 }
