@@ -3,7 +3,7 @@ name: account_logins
 description: >-
   Attempts to sign in per account, device and network in an hour, all by hash; short-lived, campaigns and takeovers are found
   in it. `account` is null where the name belongs to nobody.
-version: 2
+version: 3
 grain: hour
 time: hour
 interval: hour
@@ -35,7 +35,6 @@ SELECT
   CASE WHEN count(breached) > 0 THEN count(*) FILTER (WHERE breached) END AS breached,
   CASE WHEN count(weak) > 0 THEN count(*) FILTER (WHERE weak) END AS weak,
   count(*) FILTER (WHERE mfa IS NOT NULL AND outcome IN ('success', 'challenge_passed')) AS with_mfa,
-  count(DISTINCT hash64(session)) AS sessions,
   min(time) AS first_at,
   max(time) AS last_at
 FROM logins

@@ -3,7 +3,7 @@ name: login_client_hours
 description: >-
   Where attempts to sign in came from in an hour: network prefix, fingerprint and agent, with what became of them, how many
   names they tried and whether the same passwords came again. Nothing is left out for being small.
-version: 1
+version: 2
 grain: hour
 time: hour
 interval: hour
@@ -23,8 +23,6 @@ SELECT
   count(*) FILTER (WHERE outcome IN ('denied', 'locked')) AS denied,
   count(*) FILTER (WHERE breached) AS breached,
   count(*) FILTER (WHERE weak) AS weak,
-  count(DISTINCT hash64(identifier)) AS names,
-  count(DISTINCT hash64(password_bucket)) AS passwords,
   hll(identifier) AS names_hll,
   hll(password_bucket) AS passwords_hll,
   min(time) AS first_at,

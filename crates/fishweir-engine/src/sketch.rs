@@ -104,9 +104,13 @@ pub struct Hll {
     coupons: Vec<Coupon>,
     sketch: Option<Box<HllSketch>>,
     union: Option<Box<HllUnion>>,
+    /// The one small stored sketch that was merged so far, as it came: most groups of a fine rollup see no
+    /// second, and a union is far larger than what it would hold.
+    stored: Option<Box<[u8]>>,
 }
 
 const HLL: &str = "hll";
+const HLL_LG_K: std::ops::RangeInclusive<u8> = 4..=21;
 const COUPONS_MAX: usize = 512;
 
 impl Hll {
@@ -151,6 +155,15 @@ impl Hll {
         HllSketch::deserialize(bytes).map_err(corrupt(HLL))
     }
 
+    // Whether a stored sketch can stand for its union with nothing: a few coupons, not empty, of this size
+    // and kind. Byte 7 of every image holds its mode in the two lowest bits; 0 is the list of coupons.
+    fn may_store(&self, bytes: &[u8], sketch: &HllSketch) -> bool {
+        let list = bytes.get(7).is_some_and(|mode| mode & 3 == 0);
+        list && !sketch.is_empty()
+            && sketch.lg_config_k() == self.lg_k
+            && sketch.target_type() == HllType::Hll4
+    }
+
     /// Returns the estimated distinct count of a stored sketch.
     ///
     /// It depends on the registers only, never on the order in which they were filled, so that
@@ -179,8 +192,11 @@ impl GroupSketch for Hll {
 
     fn empty(size: i64) -> Result<Self, SketchError> {
         let lg_k = u8::try_from(size).unwrap_or(u8::MAX);
-        HllSketch::new(lg_k, HllType::Hll4).map_err(bad_size(HLL, size))?;
-        Ok(Self { lg_k, coupons: Vec::new(), sketch: None, union: None })
+        if !HLL_LG_K.contains(&lg_k) {
+            let cause = "lg_k must lie in 4..=21".to_owned();
+            return Err(SketchError::Size { kind: HLL, value: size, cause });
+        }
+        Ok(Self { lg_k, coupons: Vec::new(), sketch: None, union: None, stored: None })
     }
 
     fn update(&mut self, (): &mut (), value: Value<'_>) {
@@ -192,10 +208,16 @@ impl GroupSketch for Hll {
     fn merge(&mut self, bytes: &[u8]) -> Result<(), SketchError> {
         let other = Self::read(bytes)?;
         if self.union.is_none() {
+            if self.stored.is_none() && self.may_store(bytes, &other) {
+                self.stored = Some(bytes.into());
+                return Ok(());
+            }
             let union = HllUnion::new(self.lg_k).map_err(bad_size(HLL, i64::from(self.lg_k)))?;
             self.union = Some(Box::new(union));
         }
+        let first = self.stored.take().map(|b| Self::read(&b)).transpose()?;
         if let Some(union) = &mut self.union {
+            first.iter().for_each(|s| union.update(s));
             union.update(&other);
         }
         Ok(())
@@ -210,11 +232,18 @@ impl GroupSketch for Hll {
             own = Some(s);
         }
         if self.union.is_none() && self.sketch.is_none() {
-            return Ok(own.map(|s| s.serialize()));
+            match (&self.stored, &own) {
+                (None, _) => return Ok(own.map(|s| s.serialize())),
+                (Some(bytes), None) => return Ok(Some(bytes.to_vec())),
+                (Some(_), Some(_)) => {}
+            }
         }
         let mut union = HllUnion::new(self.lg_k).map_err(bad_size(HLL, size))?;
         if let Some(u) = &self.union {
             union.update(&u.to_sketch(HllType::Hll8));
+        }
+        if let Some(bytes) = &self.stored {
+            union.update(&Self::read(bytes)?);
         }
         if let Some(s) = &self.sketch {
             union.update(s);
@@ -228,6 +257,7 @@ impl GroupSketch for Hll {
 
     fn heap_bytes(&self) -> usize {
         self.coupons.capacity() * size_of::<Coupon>()
+            + self.stored.as_ref().map_or(0, |s| s.len())
             + self.sketch.as_ref().map_or(0, |s| s.estimated_size())
             + self.union.as_ref().map_or(0, |u| u.estimated_size())
     }

@@ -130,11 +130,13 @@ fn odd_sql(span: Interval, first_told: i64) -> String {
 // Attempts per day and program, and how many of them are odd.
 fn usual_sql(span: Interval, first_told: i64) -> String {
     format!(
-        "SELECT d, tool, count(*) AS n, coalesce(sum(CASE WHEN o.is_odd IS NOT NULL THEN 1 ELSE 0 END), 0) AS odd
-         FROM {ODD} o RIGHT JOIN (
-           SELECT device, {DAY_OF} AS d, {TOOL} AS tool FROM {LOGINS} WHERE {}
-         ) t ON o.o_device = t.device AND o.o_d = t.d
-         WHERE d >= {first_told} GROUP BY 1, 2",
+        "SELECT d, {TOOL} AS tool, n, odd FROM (
+           SELECT d, ja4, user_agent, count(*) AS n, coalesce(sum(CASE WHEN o.is_odd IS NOT NULL THEN 1 ELSE 0 END), 0) AS odd
+           FROM {ODD} o RIGHT JOIN (
+             SELECT device, {DAY_OF} AS d, ja4, user_agent FROM {LOGINS} WHERE {}
+           ) t ON o.o_device = t.device AND o.o_d = t.d
+           WHERE d >= {first_told} GROUP BY 1, 2, 3
+         ) x",
         tries(span),
     )
 }

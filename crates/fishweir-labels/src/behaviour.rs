@@ -3,6 +3,8 @@
 //! Logistic regression over binned features with a ridge penalty. The labels are probabilities, so doubt
 //! and rarity are part of the fit. Every episode is scored by a model that has not seen its account.
 
+use rayon::prelude::*;
+
 /// Features of one episode; none of them is read by a labelling function.
 pub(crate) const FEATURES: usize = 8;
 /// Bins of a feature.
@@ -49,16 +51,17 @@ pub(crate) fn scores(samples: &[Sample]) -> Option<Vec<f64>> {
     let cuts = cuts(samples);
     let rows: Vec<[u8; FEATURES]> = samples.iter().map(|s| binned(&s.features, &cuts)).collect();
     let part = |s: &Sample| (s.account as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 61 & 7;
-    let mut out = vec![0.0; samples.len()];
-    for fold in 0..FOLDS {
-        let inside = |s: &Sample| part(s) % FOLDS == fold;
-        let train: Vec<usize> = (0..samples.len()).filter(|i| !inside(&samples[*i])).collect();
-        let weights = learn(samples, &rows, &train)?;
-        for i in (0..samples.len()).filter(|i| inside(&samples[*i])) {
-            out[i] = odds(&weights, &rows[i]);
-        }
-    }
-    Some(out)
+    let models: Option<Vec<Vec<f64>>> = (0..FOLDS)
+        .into_par_iter()
+        .map(|fold| {
+            let train: Vec<usize> =
+                (0..samples.len()).filter(|i| part(&samples[*i]) % FOLDS != fold).collect();
+            learn(samples, &rows, &train)
+        })
+        .collect();
+    let models = models?;
+    let of = |s: &Sample| &models[usize::try_from(part(s) % FOLDS).unwrap_or(0)];
+    Some(samples.iter().zip(&rows).map(|(s, r)| odds(of(s), r)).collect())
 }
 
 // Borders at quantiles of what is seen, so that no unit matters.

@@ -389,7 +389,8 @@ pub(crate) fn evidence(
         usual_stranger_share: told.then(|| share(look.odd_before.requests, n0)).flatten(),
         stranger_clients: told.then_some(look.odd.clients),
         busiest_share: told.then(|| share(look.odd.busiest, excess)).flatten(),
-        single_share: look.busiest.and_then(|b| share(b, excess)),
+        // A burst is judged by its strangers: members are busy beside it.
+        single_share: look.busiest.filter(|_| c.excess.is_none()).and_then(|b| share(b, excess)),
         excess_requests: Some(excess),
         // WHY: where nobody is ever signed in, the lack of accounts says nothing.
         anonymous_share: (known0 > 0.2 * n0 && extra > 0.0)

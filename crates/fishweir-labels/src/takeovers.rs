@@ -9,6 +9,7 @@ use fishweir_lake::TableSpec;
 use fishweir_pipeline::{
     Catalog, DAY_US, Interval, Model, NativeModel, NativeOutput, PipelineError, fingerprint, time_literal,
 };
+use rayon::prelude::*;
 
 use crate::behaviour::{Sample, levels, scores, trust};
 use crate::drivers::{DRIVERS, Traces, attribute};
@@ -302,8 +303,7 @@ fn resampled(count: f64, a: u64, b: u64) -> f64 {
 fn spread(learned: &Learned) -> HashMap<(u64, Option<u8>), (f64, f64)> {
     let beliefs = &learned.beliefs;
     let groups = learned.model.groups();
-    let mut draws: Vec<Vec<f64>> = vec![Vec::new(); learned.patterns.len()];
-    for draw in 1..=DRAWS {
+    let one = |draw: u64| -> Vec<f64> {
         let patterns: Vec<Pattern> = learned
             .patterns
             .iter()
@@ -323,15 +323,15 @@ fn spread(learned: &Learned) -> HashMap<(u64, Option<u8>), (f64, f64)> {
             })
             .collect();
         let model = fit_groups(&patterns, &doubted, &groups, learned.shares.as_ref());
-        for (into, p) in draws.iter_mut().zip(&learned.patterns) {
-            into.push(model.probability(p.votes, p.level));
-        }
-    }
+        learned.patterns.iter().map(|p| model.probability(p.votes, p.level)).collect()
+    };
+    let draws: Vec<Vec<f64>> = (1..=DRAWS).into_par_iter().map(one).collect();
     let ends = |mut all: Vec<f64>| {
         all.sort_unstable_by(f64::total_cmp);
         (all[all.len() / 40], all[all.len() - 1 - all.len() / 40])
     };
-    learned.patterns.iter().zip(draws).map(|(p, d)| ((p.votes, p.level), ends(d))).collect()
+    let of = |i: usize| draws.iter().map(|d| d[i]).collect();
+    learned.patterns.iter().enumerate().map(|(i, p)| ((p.votes, p.level), ends(of(i)))).collect()
 }
 
 fn judge(episodes: Vec<Episode>, functions: &[Function]) -> (Vec<Judged>, Lessons) {
