@@ -20,7 +20,7 @@ WITH seen AS (
     sum(attempts) AS attempts, sum(successes) AS successes, sum(wrong) AS wrong, sum(challenges_passed) AS challenges_passed,
     sum(challenges_failed) AS challenges_failed, sum(breached) AS breached, sum(weak) AS weak, sum(with_mfa) AS with_mfa,
     max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner
-  FROM account_logins WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL
+  FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL
   GROUP BY 1, 2, 3, 4
 ), told AS (
   -- Days from which on an account that was never seen has been away, not just outside what is kept.
@@ -31,11 +31,15 @@ WITH seen AS (
   ) u ON t.told_d = u.d
   WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND t.is_told IS NOT NULL)
 ), devices AS (
-  SELECT d AS v_d, device AS v_device, count(DISTINCT account) AS device_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
+  -- Pairs first, then their number: a set of accounts for each of many devices costs far more.
+  SELECT d AS v_d, device AS v_device, count(*) AS device_accounts
+  FROM (SELECT DISTINCT d, device, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
 ), networks AS (
-  SELECT d AS n_d, asn AS n_asn, count(DISTINCT account) AS asn_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
+  SELECT d AS n_d, asn AS n_asn, count(*) AS asn_accounts
+  FROM (SELECT DISTINCT d, asn, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
 ), tools AS (
-  SELECT d AS t_d, ja4 AS t_ja4, count(DISTINCT account) AS ja4_accounts FROM account_uses WHERE day >= $from AND day < $to GROUP BY 1, 2
+  SELECT d AS t_d, ja4 AS t_ja4, count(*) AS ja4_accounts
+  FROM (SELECT DISTINCT d, ja4, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
 ), beside AS (
   -- What the account's known devices did on the same day, and how many new ones came in three days.
   SELECT f.d AS b_d, f.account AS b_account, f.device AS b_device, f.asn AS b_asn,
@@ -47,11 +51,18 @@ WITH seen AS (
     count(DISTINCT CASE WHEN s.device_last IS NULL THEN s.device END) AS new_devices_3d
   FROM fresh f JOIN seen s ON s.account = f.account AND s.d <= f.d AND s.d >= f.d - 2
   GROUP BY 1, 2, 3, 4
+), tried AS (
+  -- Attempts of the week before on accounts with an episode; nothing else of them is asked for.
+  SELECT CAST(floor(CAST(l.hour AS BIGINT) / 86400000000) AS BIGINT) AS d, l.account, l.device, l.asn,
+    sum(l.attempts) AS attempts, sum(l.successes) AS successes
+  FROM (SELECT DISTINCT account FROM fresh) a
+  JOIN (SELECT * FROM account_logins WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL) l ON l.account = a.account
+  GROUP BY 1, 2, 3, 4
 ), failures AS (
   SELECT f.d AS x_d, f.account AS x_account, f.device AS x_device, f.asn AS x_asn,
     sum(CASE WHEN l.device = f.device THEN 0 ELSE l.attempts - l.successes END) AS others_failed_7d,
     count(DISTINCT CASE WHEN l.device <> f.device AND l.successes = 0 THEN l.device END) AS others_failing_devices_7d
-  FROM fresh f JOIN signed_in l ON l.account = f.account AND l.d <= f.d AND l.d >= f.d - 7
+  FROM fresh f JOIN tried l ON l.account = f.account AND l.d <= f.d AND l.d >= f.d - 7
   GROUP BY 1, 2, 3, 4
 ), changes AS (
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS c_d, account AS c_account, device AS c_device,
@@ -74,10 +85,13 @@ WITH seen AS (
   SELECT identifier AS l_identifier, CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS l_d,
     min(vendor) AS vendor, bool_or(password_match) AS password_match
   FROM leak_hours WHERE hour >= $from - INTERVAL '60 days' AND hour < $to GROUP BY 1, 2
+), named AS (
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, min(identifier) AS identifier
+  FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL GROUP BY 1, 2, 3, 4
 ), leak_hits AS (
   SELECT s.d AS k_d, s.account AS k_account, s.device AS k_device, s.asn AS k_asn, min(s.d - l.l_d) AS leak_age_days,
     bool_or(l.password_match) AS leak_password_match, min(l.vendor) AS leak_vendor
-  FROM leaked l JOIN signed_in s ON l.l_identifier = s.identifier AND l.l_d <= s.d AND l.l_d >= s.d - 60
+  FROM leaked l JOIN named s ON l.l_identifier = s.identifier AND l.l_d <= s.d AND l.l_d >= s.d - 60
   GROUP BY 1, 2, 3, 4
 ), campaigns AS (
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS g_d, account AS g_account, device AS g_device, asn AS g_asn,

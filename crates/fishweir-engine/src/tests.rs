@@ -197,3 +197,22 @@ async fn wrong_arguments_are_explained() {
         assert!(error.contains(words), "{sql}: {error}");
     }
 }
+
+#[test]
+fn a_small_stored_sketch_is_kept_as_it_came_until_something_joins_it() {
+    let one = text::<Hll>(&[1, 2, 3]);
+    assert_eq!(merged::<Hll>(&[one.clone()]), one);
+    let count = |parts: &[Option<Vec<u8>>]| Hll::count(&merged::<Hll>(parts).unwrap()).unwrap().round();
+    assert_eq!(count(&[one.clone(), one.clone()]), 3.0);
+    assert_eq!(count(&[one.clone(), text::<Hll>(&[3, 4]), text::<Hll>(&[5])]), 5.0);
+    // Values of its own beside it, and a sketch of another size.
+    let mut s = Hll::empty(Hll::SIZE).unwrap();
+    s.update(&mut (), Value::Str("client-9"));
+    s.merge(one.as_ref().unwrap()).unwrap();
+    assert_eq!(Hll::count(&s.to_bytes(&()).unwrap().unwrap()).unwrap().round(), 4.0);
+    let mut smaller = Hll::empty(10).unwrap();
+    smaller.merge(one.as_ref().unwrap()).unwrap();
+    let bytes = smaller.to_bytes(&()).unwrap().unwrap();
+    assert_eq!((bytes[3], Hll::count(&bytes).unwrap().round()), (10, 3.0), "as coarse as asked for");
+    assert!(Hll::empty(Hll::SIZE).unwrap().merge(b"nonsense").is_err());
+}

@@ -52,9 +52,8 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
             out.push(Pattern { name, strength, detail });
         }
     };
-    // WHY not the number of addresses: in hours of an attack many visitors come, each with an address of its own.
-    let even = look.odd.even_ips;
-    let per_ip = look.odd.requests / even.max(1.0);
+    let even = even_addresses(look);
+    let per_ip = o.requests / even.max(1.0);
     tag(
         "ip_randomisation",
         ramp(even, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 55.0)),
@@ -163,6 +162,16 @@ fn pulses(minutes: &[f64]) -> (usize, f64) {
     (bursts, calm)
 }
 
+// Addresses that would bring what the surge brought if each brought the same, less the visitors that come anyway.
+// WHY not their number: in hours of an attack many visitors come, each with an address of its own.
+fn even_addresses(look: &Look) -> f64 {
+    let squares = |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips } else { 0.0 };
+    let net = look.odd.requests - look.odd_before.requests * look.scale;
+    let own = squares(&look.odd) - squares(&look.odd_before) * look.scale;
+    // Every request counts for itself at least.
+    if net > 0.0 { net.powi(2) / own.max(net) } else { 0.0 }
+}
+
 // Variance of the minutes over their mean: one for requests that come by chance at an even pace.
 #[expect(clippy::cast_precision_loss, reason = "minutes")]
 fn dispersion(minutes: &[f64]) -> f64 {
@@ -241,5 +250,23 @@ mod tests {
         let wide = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|r| (r, 100.0));
         assert!(names(&patterns(&look(few, &wide), &[1.0])).contains(&"carpet"));
         assert!(patterns(&look(ClientSums::default(), &[]), &[]).is_empty());
+        // A dozen machines among three hundred visitors with a request each.
+        let dozen = ClientSums {
+            requests: 600.0,
+            clients: 312.0,
+            ips: 312.0,
+            even_ips: 46.75,
+            ..ClientSums::default()
+        };
+        let visitors = ClientSums {
+            requests: 300.0,
+            clients: 300.0,
+            ips: 300.0,
+            even_ips: 300.0,
+            ..ClientSums::default()
+        };
+        let few = Look { odd_before: visitors, ..look(dozen, &[("/home", 600.0)]) };
+        assert!((even_addresses(&few) - 12.2).abs() < 0.5, "{}", even_addresses(&few));
+        assert!(!names(&patterns(&few, &[10.0; 20])).contains(&"ip_randomisation"));
     }
 }

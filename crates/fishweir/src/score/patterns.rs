@@ -40,15 +40,17 @@ fn deserved(c: &CampaignTruth) -> [(&'static str, bool); 9] {
     ]
 }
 
-/// Returns precision and recall of each tag, over incidents that are exactly one attack of the family and none of
-/// another: what two did at once is neither's.
+/// Returns precision of each tag over incidents, and recall over attacks: a long one comes in several incidents, and
+/// its tag is found when one of them has it. Only incidents that are one attack of the family and none of another count:
+/// what two did at once is neither's.
 pub(crate) fn rates(
     attacks: &[&Found],
     real: &[&CampaignTruth],
     campaigns: &[CampaignTruth],
 ) -> BTreeMap<&'static str, Value> {
-    // Said, deserved, both.
-    let mut counts: BTreeMap<&'static str, [usize; 3]> = BTreeMap::new();
+    // Said, said rightly; due, found.
+    let mut counts: BTreeMap<&'static str, [usize; 4]> = BTreeMap::new();
+    let mut told: BTreeMap<(&'static str, &str), bool> = BTreeMap::new();
     for f in attacks {
         let Some(said) = &f.patterns else { continue };
         let mine: Vec<_> = real.iter().filter(|c| meets(f, c) && c.addresses.is_some()).collect();
@@ -60,14 +62,21 @@ pub(crate) fn rates(
             let has = said.iter().any(|s| s == tag);
             let slot = counts.entry(tag).or_default();
             slot[0] += usize::from(has);
-            slot[1] += usize::from(due);
-            slot[2] += usize::from(has && due);
+            slot[1] += usize::from(has && due);
+            if due {
+                *told.entry((tag, &one.name)).or_default() |= has;
+            }
         }
     }
-    let rates = |[said, due, both]: [usize; 3]| {
+    for ((tag, _), found) in told {
+        let slot = counts.entry(tag).or_default();
+        slot[2] += 1;
+        slot[3] += usize::from(found);
+    }
+    let rates = |[said, right, due, found]: [usize; 4]| {
         json!({
-            "precision": Rate::of(both, said, "no incident has the tag"),
-            "recall": Rate::of(both, due, "no attack found deserves the tag"),
+            "precision": Rate::of(right, said, "no incident has the tag"),
+            "recall": Rate::of(found, due, "no attack found deserves the tag"),
         })
     };
     counts.into_iter().map(|(tag, n)| (tag, rates(n))).collect()
@@ -102,6 +111,12 @@ mod tests {
         );
         assert_eq!(r["ip_randomisation"]["recall"]["of"], 1, "400 addresses with a few requests each");
         assert!(r["carpet"]["precision"]["value"].is_null(), "{r:?}");
+        let other = Found { patterns: Some(Vec::new()), ..f.clone() };
+        let r = rates(&[&f, &other], &[&pulses], &[]);
+        assert_eq!(
+            (&r["pulse_wave"]["recall"]["hits"], &r["pulse_wave"]["recall"]["of"]),
+            (&json!(1), &json!(1))
+        );
         f.patterns = None;
         assert!(rates(&[&f], &[&pulses], &[]).is_empty(), "without tags nothing is said about them");
     }
