@@ -168,8 +168,8 @@ fn even_addresses(look: &Look) -> f64 {
     let squares = |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips } else { 0.0 };
     let net = look.odd.requests - look.odd_before.requests * look.scale;
     let own = squares(&look.odd) - squares(&look.odd_before) * look.scale;
-    // Every request counts for itself at least.
-    if net > 0.0 { net.powi(2) / own.max(net) } else { 0.0 }
+    // Every request counts for itself at least; without addresses there are none.
+    if net > 0.0 && look.odd.even_ips > 0.0 { net.powi(2) / own.max(net) } else { 0.0 }
 }
 
 // Variance of the minutes over their mean: one for requests that come by chance at an even pace.
