@@ -385,7 +385,7 @@ mod tests {
     fn a_trickle_of_days_that_nobody_noticed_hides_no_burst() {
         let rate = |t: usize| {
             let trickle = if (10 * DAY..12 * DAY).contains(&t) && t.is_multiple_of(20) { 9.0 } else { 0.0 };
-            daily(t) + trickle + if (13 * DAY..13 * DAY + 2).contains(&t) { 15.0 } else { 0.0 }
+            daily(t) + trickle + if (13 * DAY..13 * DAY + 2).contains(&t) { 9.0 } else { 0.0 }
         };
         let found = scan_bursts(0, &counts(14, rate), &ScanConfig::default());
         assert!(found.iter().any(|f| f.start.abs_diff(13 * DAY) <= 3), "{found:?}");
