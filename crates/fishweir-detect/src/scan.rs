@@ -40,8 +40,8 @@ const WINDOWS: [usize; 4] = [1, 3, 10, 30];
 const BIN: usize = 30;
 const BINS: usize = 48;
 const DAY: usize = 1_440;
-/// Minutes of data before which nothing opens: the level of the last two hours is then known well.
-const WARM_UP: usize = DAY / 4;
+/// Minutes of data before which nothing opens: an evening is only known once one has been seen.
+const WARM_UP: usize = DAY;
 const LEVEL_PRIOR: f64 = 20.0;
 const DISPERSION_FLOOR: f64 = 1.2;
 const DISPERSION_MEMORY: f64 = 3_000.0;
@@ -53,7 +53,7 @@ const PATIENCE: f64 = 8.0;
 /// Returns the bursts of a series of counts per minute, by start; NaN means no data.
 ///
 /// Points carry expectation and band (± 3 standard deviations) of their minute; `peak_z` is the
-/// highest score of any window. Nothing opens before six hours of data.
+/// highest score of any window. Nothing opens before a day of data.
 #[must_use]
 pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
     let mut s = BurstScan::new(series, config.clone());
@@ -159,7 +159,7 @@ impl BurstScan {
     }
 
     /// Returns the score of the last seconds, `part` of a minute, and what was expected of them, as if a
-    /// minute ended now; `None` before six hours of data or where a burst has just ended.
+    /// minute ended now; `None` before a day of data or where a burst has just ended.
     #[must_use]
     pub fn peek(&self, count: f64, part: f64) -> Option<(f64, f64)> {
         let t = self.counts.len();
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_opens_in_the_first_hours_or_without_data() {
+    fn nothing_opens_on_the_first_day_or_without_data() {
         let mut series = counts(3, |t| if t < WARM_UP / 2 { 0.1 } else { 5.0 });
         assert!(scan_bursts(0, &series[..WARM_UP], &ScanConfig::default()).is_empty());
         series.iter_mut().for_each(|k| *k = f64::NAN);

@@ -99,7 +99,7 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     let few = |n: f64| if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
     let small = (1.0 - (e.excess_requests.unwrap_or(30.0).max(30.0) / 30.0).log10() / 2.0).clamp(0.0, 1.0);
     // Nobody pays, redeems or signs up so often: there one machine is enough.
-    let allowed = 1.0 - e.guarded_share.unwrap_or(0.0);
+    let allowed = 1.0 - ((e.guarded_share.unwrap_or(0.0) - 0.5) / 0.3).clamp(0.0, 1.0);
     // A service that new visitors are usual to learns nothing from new visitors.
     let told = e
         .stranger_share
