@@ -163,3 +163,25 @@ fn a_value_that_changes_after_its_period_is_restated() {
         p.sql("SELECT dims['label'] AS label, value FROM metric_values WHERE metric = 'requests' LIMIT 1");
     assert!(top[0]["label"].is_null(), "{top}");
 }
+
+// Figures name the version of the labels they stand on: a definition left behind would name another.
+#[test]
+fn metrics_name_the_label_versions_that_are_shipped() {
+    let now = [fishweir_labels::CLASSIFIER, fishweir_labels::TAKEOVER_MODEL, fishweir_labels::CAMPAIGN_RULES];
+    let family = |version: &str| version.rsplit_once('-').map(|(f, _)| f.to_owned()).unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../metrics");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(root).unwrap().map(|d| d.unwrap().path()).filter(|d| d.is_dir()) {
+        for file in std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let Some(line) = text.lines().find(|l| l.starts_with("label_source:")) else { continue };
+            for word in line.split_whitespace() {
+                if let Some(due) = now.iter().find(|n| word.starts_with(&family(n))) {
+                    assert_eq!(word, *due, "{}", file.display());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen >= 50, "{seen}");
+}
