@@ -42,9 +42,10 @@ WITH used AS (
   FROM active a JOIN before b ON b.account = a.account
   GROUP BY 1, 2, 3, 4
 )
--- Columns of the present use are the same in every row of a group: their minimum is their value.
+-- Columns of the present use are the same in every row of a group: texts are keys, of numbers the minimum is the value.
+-- WHY: the minimum of a text is a piece of memory of its own in every group.
 SELECT date_bin(INTERVAL '1 day', min(t.first_at)) AS day, t.d,
-  t.account, min(t.account_id) AS account_id, t.device, t.asn, min(t.country) AS country, min(t.ja4) AS ja4,
+  t.account, t.account_id, t.device, t.asn, t.country, t.ja4,
   min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
   min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
   min(t.first_at) AS first_at, min(t.last_at) AS last_at,
@@ -55,4 +56,4 @@ SELECT date_bin(INTERVAL '1 day', min(t.first_at)) AS day, t.d,
   min(h.h_d) AS account_first,
   max(h.h_d) AS account_last
 FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42
-GROUP BY t.d, t.account, t.device, t.asn
+GROUP BY t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4

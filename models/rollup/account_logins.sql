@@ -15,7 +15,7 @@ retention: { keep_days: 45 }
 SELECT
   date_bin(INTERVAL '1 hour', time) AS hour,
   hash64(account) AS account,
-  min(account) AS account_id,
+  account AS account_id,
   hash64(identifier) AS identifier,
   hash64(coalesce(device, ip_prefix, '')) AS device,
   coalesce(asn, -1) AS asn,
@@ -39,4 +39,4 @@ SELECT
   max(time) AS last_at
 FROM logins
 WHERE time >= $from AND time < $to
-GROUP BY 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12

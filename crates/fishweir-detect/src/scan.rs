@@ -69,6 +69,24 @@ fn toll(rate: f64, expected: f64) -> f64 {
     rate / (rate / expected.max(0.02)).ln_1p()
 }
 
+// Requests a minute that are looked for where a window shows so many too many: a quarter of them, so that a
+// ramp belongs to it.
+#[expect(clippy::cast_precision_loss, reason = "minutes")]
+fn sought(excess: f64, window: usize) -> f64 {
+    (excess / WINDOWS[window] as f64).max(0.05) / 4.0
+}
+
+/// What the minutes before and the one that has begun say together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeekBack {
+    /// Standard score.
+    pub z: f64,
+    /// Requests above expectation in the window.
+    pub excess: f64,
+    /// Whole minutes before this one in which it had begun already.
+    pub minutes: usize,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Bin {
     mean: f64,
@@ -162,12 +180,44 @@ impl BurstScan {
     /// minute ended now; `None` before a day of data or where a burst has just ended.
     #[must_use]
     pub fn peek(&self, count: f64, part: f64) -> Option<(f64, f64)> {
-        let t = self.counts.len();
-        if self.seen <= WARM_UP || t < self.blocked_until {
-            return None;
-        }
-        let expected = (self.usual(t) * self.ratio * part).max(0.0);
+        let expected = self.expected_now(part)?;
         Some((self.z(0, count, expected), expected))
+    }
+
+    /// Returns score and expectation like [`Self::peek`], the score from the likelihood of the count: sharper than the
+    /// other where hardly anything is expected, and quick to answer there, so only for what seldom comes by chance.
+    #[must_use]
+    pub fn peek_rare(&self, count: f64, part: f64) -> Option<(f64, f64)> {
+        let expected = self.expected_now(part)?;
+        let mu = expected.max(0.1);
+        let deviance = 2.0 * (count * (count.max(1e-9) / mu).ln() - (count - mu));
+        let z = if count > mu { (deviance / self.dispersion[0]).sqrt() } else { 0.0 };
+        Some((z, expected))
+    }
+
+    /// Returns the highest score of the windows longer than a minute that end now; `count` came in the
+    /// `part` of the minute that has begun. `None` as in [`Self::peek`], and where no window holds `excess_min`.
+    #[must_use]
+    pub fn peek_back(&self, count: f64, part: f64) -> Option<PeekBack> {
+        let begun = self.expected_now(part)?;
+        let t = self.counts.len();
+        let one = |i: usize| {
+            let from = (t + 1).saturating_sub(WINDOWS[i]);
+            let k = count + self.counted[t] - self.counted[from];
+            let mu = begun + self.expected_sum[t] - self.expected_sum[from];
+            (k - mu >= self.config.excess_min).then(|| (self.z(i, k, mu), k - mu, i))
+        };
+        let (z, excess, i) = (1..WINDOWS.len()).filter_map(one).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let rate = sought(excess, i);
+        let (start, _) = self.began(t, i, rate, count - toll(rate, begun));
+        Some(PeekBack { z, excess, minutes: t - start })
+    }
+
+    // What is usual for `part` of the minute that has begun.
+    fn expected_now(&self, part: f64) -> Option<f64> {
+        let t = self.counts.len();
+        let ready = self.seen > WARM_UP && t >= self.blocked_until;
+        ready.then(|| (self.usual(t) * self.ratio * part).max(0.0))
     }
 
     /// Returns the first and the last minute so far of an open burst.
@@ -220,22 +270,26 @@ impl BurstScan {
             .max_by(|a, b| scores[*a].0.total_cmp(&scores[*b].0));
         let Some(i) = best else { return };
         let (z, k, mu) = scores[i];
-        #[expect(clippy::cast_precision_loss, reason = "minutes")]
-        let whole = ((k - mu) / WINDOWS[i] as f64).max(0.05);
-        // The start is where the likelihood of a change is highest; a quarter of the rate, so that a
-        // ramp belongs to it.
-        let rate = whole / 4.0;
-        let from = (t + 1).saturating_sub(2 * WINDOWS[i]).max(self.blocked_until);
-        let (mut sum, mut start, mut best) = (0.0, t, f64::NEG_INFINITY);
-        for m in (from..=t).rev() {
+        let rate = sought(k - mu, i);
+        let (start, best) = self.began(t, i, rate, self.counts[t] - toll(rate, self.expected[t]));
+        let whole = 4.0 * rate;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
+        let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
+        self.open = Some(Open { start, noticed: t, end: t, peak_z: z, rate, sum: best, best, patience });
+    }
+
+    // The minute up to `t` from which on the likelihood of a change is highest, and the sum that it reaches;
+    // `last` is what minute `t` adds.
+    fn began(&self, t: usize, window: usize, rate: f64, last: f64) -> (usize, f64) {
+        let from = (t + 1).saturating_sub(2 * WINDOWS[window]).max(self.blocked_until);
+        let (mut sum, mut start, mut best) = (last, t, last);
+        for m in (from..t).rev() {
             sum += self.counts[m] - toll(rate, self.expected[m]);
             if sum > best {
                 (best, start) = (sum, m);
             }
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
-        let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
-        self.open = Some(Open { start, noticed: t, end: t, peak_z: z, rate, sum: best, best, patience });
+        (start, best)
     }
 
     fn follow(&mut self, t: usize, k: f64, expected: f64, scores: &[(f64, f64, f64); WINDOWS.len()]) {
@@ -389,6 +443,40 @@ mod tests {
         };
         let found = scan_bursts(0, &counts(14, rate), &ScanConfig::default());
         assert!(found.iter().any(|f| f.start.abs_diff(13 * DAY) <= 3), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_end_of_a_minute_opens_was_seen_in_it() {
+        let (from, config) = (20_000, ScanConfig::default());
+        let series = counts(30, |t| daily(t) + if (from..from + 60).contains(&t) { 4.0 } else { 0.0 });
+        let mut scan = BurstScan::new(0, config.clone());
+        for (t, k) in series.iter().enumerate() {
+            let back = scan.peek_back(*k, 1.0);
+            scan.tick(*k);
+            if let Some((start, _)) = scan.open() {
+                let back = back.expect("a window longer than a minute");
+                assert!(back.z >= config.open_z && back.excess >= config.excess_min, "{back:?}");
+                assert_eq!((start, t - start), (t - back.minutes, back.minutes));
+                assert!(t < from + 20, "{t}");
+                return;
+            }
+            assert!(back.is_none_or(|b| b.z < config.open_z), "{t}: {back:?}");
+        }
+        panic!("never opened");
+    }
+
+    #[test]
+    fn a_dozen_of_what_never_comes_is_told_at_once_and_a_dozen_of_many_is_not() {
+        let feed = |k: f64| {
+            let mut scan = BurstScan::new(0, ScanConfig::default());
+            (0..3 * DAY).for_each(|_| scan.tick(k));
+            scan
+        };
+        let (rare, busy) = (feed(0.0), feed(10.0));
+        let z = |s: &BurstScan, k: f64| s.peek_rare(k, 1.0).expect("three days").0;
+        assert!(z(&rare, 12.0) > 8.0 && rare.peek(12.0, 1.0).expect("three days").0 < 7.0);
+        assert!(z(&rare, 4.0) < 6.0 && z(&rare, 0.0) < 1e-9);
+        assert!(z(&busy, 12.0) < 1.0 && z(&busy, 60.0) > 8.0);
     }
 
     #[test]

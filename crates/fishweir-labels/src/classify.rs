@@ -36,6 +36,9 @@ pub struct Evidence {
     pub sign_in_share: Option<f64>,
     /// Share of what strangers brought that asks for what is guarded: payments, gifts, sign-ups, passwords.
     pub guarded_share: Option<f64>,
+    /// Share of what strangers brought that came from programs with which no member watched or from networks in
+    /// which nobody did.
+    pub foreign_share: Option<f64>,
     /// Share of the extra requests that the service failed.
     pub failed_share: Option<f64>,
     /// Kinds of trusted notes about this time.
@@ -95,11 +98,18 @@ fn noted(e: &Evidence, kind: &str) -> bool {
 /// known members who follow through; the service's own tests are announced.
 #[must_use]
 pub fn attack_probability(e: &Evidence) -> Option<f64> {
+    let ramp = |v: f64, none: f64, full: f64| ((v - none) / (full - none)).clamp(0.0, 1.0);
+    // Programs with which no member watches are tools; a stranger who resembles members is often a new one.
+    let foreign = e.foreign_share.map_or(0.0, |v| ramp(v, 0.4, 0.8));
+    let alike = e.foreign_share.map_or(0.0, |v| 1.0 - ramp(v, 0.1, 0.4));
     // Few sources are a partner, a crawler or a test, unless they bring very much.
-    let few = |n: f64| if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
+    let few = |n: f64| {
+        let machines = if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
+        (machines * (1.0 - 0.5 * foreign)).max(alike * (4.0 - 0.2 * n))
+    };
     let small = (1.0 - (e.excess_requests.unwrap_or(30.0).max(30.0) / 30.0).log10() / 2.0).clamp(0.0, 1.0);
     // Nobody pays, redeems or signs up so often: there one machine is enough.
-    let allowed = 1.0 - ((e.guarded_share.unwrap_or(0.0) - 0.5) / 0.3).clamp(0.0, 1.0);
+    let allowed = 1.0 - ramp(e.guarded_share.unwrap_or(0.0), 0.5, 0.8);
     // A service that new visitors are usual to learns nothing from new visitors.
     let told = e
         .stranger_share
@@ -119,7 +129,8 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         e.stopped_share.filter(|v| *v > 0.02).map(|v| (1.5 + 6.0 * single * (1.0 - small)) * v),
         e.client_rate_ratio.map(|v| weaker * 0.6 * v.max(0.1).ln().clamp(-1.5, 2.5)),
         e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
-        (handful > 0.0).then_some(-4.0 * handful),
+        (handful > 0.0).then_some(-4.0 * handful * (1.0 - foreign)),
+        (foreign > 0.0).then_some(1.5 * foreign),
         noted(e, "load_test").then_some(-8.0),
     ];
     let known: Vec<f64> = terms.into_iter().flatten().collect();

@@ -114,7 +114,8 @@ const CAUSES: [Cause; 8] = [
         by_support: 0.002,
         reactivated: 0.005,
         signed_in: 0.02,
-        new_device: 0.05,
+        // Whoever replays a token comes as its owner's device or as one that never signed in.
+        new_device: 0.25,
         cure: "bind sessions to the device and end those that jump between networks",
     },
     Cause {

@@ -14,6 +14,7 @@ use fishweir_pipeline::{
 
 use crate::candidates::{Candidate, candidates};
 use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
+use crate::homes;
 use crate::notes::{self, Note};
 use crate::patterns::{self, Pattern, patterns, source_tier};
 use crate::raw::{self, Driver, Look};
@@ -404,6 +405,7 @@ pub(crate) fn evidence(
         top_route_share: (extra > 0.0).then(|| (top / extra).clamp(0.0, 1.0)),
         sign_in_share: (extra > 0.0).then(|| (sign_in / extra).clamp(0.0, 1.0)),
         guarded_share: told.then(|| guarded_share(look, routes)).flatten(),
+        foreign_share: look.foreign_share.filter(|_| told),
         failed_share: (extra > 0.0)
             .then(|| (by_route(&|r| (r.failed - r.failed0 * look.scale).max(0.0)) / extra).clamp(0.0, 1.0)),
         notes,
@@ -508,11 +510,13 @@ impl NativeModel for DosIncidents {
         Model {
             grain: Grain::Minute,
             keys: vec!["incident_id".to_owned()],
-            inputs: ["request_minutes", "decision_hours", "stranger_minutes"].map(str::to_owned).to_vec(),
+            inputs: ["request_minutes", "decision_hours", "stranger_minutes", homes::DAYS]
+                .map(str::to_owned)
+                .to_vec(),
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-12", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-14", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

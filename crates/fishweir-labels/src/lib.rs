@@ -14,6 +14,7 @@ mod columns;
 mod drivers;
 mod episodes;
 mod functions;
+mod homes;
 mod incidents;
 mod label_model;
 mod live;
@@ -48,4 +49,4 @@ pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
-pub const CLASSIFIER: &str = "dos-heuristic-4";
+pub const CLASSIFIER: &str = "dos-heuristic-5";

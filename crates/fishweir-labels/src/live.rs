@@ -7,6 +7,7 @@
 mod judge;
 pub(crate) mod newcomers;
 mod rates;
+mod tally;
 
 pub use rates::{LiveMinute, LiveRate};
 
@@ -17,9 +18,11 @@ use fishweir_pipeline::{DAY_US, HOUR_US, MINUTE_US};
 use serde::Serialize;
 
 use crate::classify::{SurgeKind, attack_probability, kind};
+use crate::homes::Homes;
 use crate::incidents::identity;
 use crate::live::judge::Judged;
 use crate::live::newcomers::{Counted, Newcomers};
+use crate::live::tally::Tally;
 use crate::live_marks::{MarkKey, Marks};
 use crate::notes::Note;
 
@@ -68,6 +71,8 @@ pub struct LiveHistory {
     /// Requests of strangers a minute by mark, as long as the others.
     pub(crate) marks: Vec<(MarkKey, Vec<f64>)>,
     pub(crate) notes: Vec<Note>,
+    /// Programs and networks of members; `None` where none are known.
+    pub(crate) homes: Option<Homes>,
 }
 
 /// Returns the key of a client on a network.
@@ -120,7 +125,9 @@ const RING_S: usize = 60;
 const SHORT_S: usize = 10;
 const SHORT_PART: f64 = 1.0 / 6.0;
 /// Score beyond the usual threshold that seconds need: they are looked at sixty times as often.
-const EARLY_MARGIN: f64 = 1.0;
+pub(crate) const EARLY_MARGIN: f64 = 1.0;
+/// The same for windows of minutes, which hardly change from one second to the next.
+pub(crate) const BACK_MARGIN: f64 = 0.5;
 const CONFIRM_US: i64 = 3 * MINUTE_US;
 const UPDATE_S: i64 = 30;
 /// Rows that come this late still count in their own second.
@@ -128,6 +135,10 @@ const LATE_S: i64 = 2;
 const PAST_MIN: usize = 240;
 const BEFORE_MIN: usize = 60;
 const CLIENTS_MAX: usize = 200_000;
+/// Strangers of a minute that are told apart.
+const STRANGERS_MAX: usize = 20_000;
+/// Minutes before it stands out in which a burst may have begun: the longest window of the scan twice.
+const BEGUN_MIN: usize = 60;
 const SESSIONS_MAX: usize = 2_000_000;
 const SESSIONS_US: i64 = 4 * HOUR_US;
 const CALM_MIN: i64 = 5;
@@ -148,6 +159,8 @@ struct Count {
     /// Of those, by strangers who may yet turn out to be members.
     pending: f64,
     failed: f64,
+    /// By strangers whom no member resembles.
+    foreign: f64,
 }
 
 /// A minute, per series and in total.
@@ -158,8 +171,10 @@ struct Minute {
     series: Vec<Count>,
     with_account: f64,
     stopped: f64,
-    clients: HashSet<i64>,
+    clients: Tally,
     distinct: f64,
+    /// Strangers among them; kept for as long as a burst may have begun before it stands out.
+    strangers: Tally,
 }
 
 struct Open {
@@ -173,9 +188,14 @@ struct Open {
     routes: Vec<String>,
     /// For a burst: whether the volume shows it as well.
     with_volume: bool,
-    strangers: HashMap<i64, u32>,
-    /// Requests of each client, stranger or not.
-    clients: HashMap<i64, u32>,
+    strangers: Tally,
+    /// Stranger or not.
+    clients: Tally,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of a minute")]
+fn part_of_minute(second: i64) -> f64 {
+    second.rem_euclid(60) as f64 / 60.0
 }
 
 /// Follows a stream of requests; see the module.
@@ -194,6 +214,7 @@ pub struct LiveWatch {
     ticked: usize,
     known: HashSet<u64>,
     notes: Vec<Note>,
+    homes: Option<Homes>,
     sessions: [HashSet<i64>; 2],
     sessions_from_us: i64,
     second: Option<i64>,
@@ -238,6 +259,7 @@ impl LiveWatch {
             ticked: 0,
             known: history.known,
             notes: history.notes,
+            homes: history.homes,
             sessions: [history.sessions, HashSet::new()],
             sessions_from_us: 0,
             second: None,
@@ -347,8 +369,9 @@ impl LiveWatch {
     fn count(&mut self, hit: &LiveHit<'_>) {
         let series = self.series_of(hit.route);
         let odd = self.scans.is_some() && self.is_strange(hit);
-        // Who is not signed in will not watch.
-        let pending = odd && hit.with_account;
+        let foreign = odd && self.homes.as_ref().is_some_and(|h| h.is_foreign(hit.ja4, hit.network));
+        // Who is not signed in will not watch, and nobody watches with such a program or from there.
+        let pending = odd && hit.with_account && !foreign;
         let (n, now) = (self.routes.len(), self.second.unwrap_or(0));
         let ahead = usize::try_from(hit.time_us.div_euclid(1_000_000) - now).unwrap_or(0);
         while self.newest.len() <= ahead {
@@ -365,25 +388,26 @@ impl LiveWatch {
                 all[i].odd += f64::from(u8::from(odd));
                 all[i].pending += f64::from(u8::from(pending));
                 all[i].failed += f64::from(u8::from(hit.failed));
+                all[i].foreign += f64::from(u8::from(foreign));
             }
         }
         self.minute.with_account += f64::from(u8::from(hit.with_account));
         self.minute.stopped += f64::from(u8::from(hit.stopped));
-        if self.minute.clients.len() < CLIENTS_MAX {
-            self.minute.clients.insert(hit.client);
+        self.minute.clients.add(hit.client, 1, CLIENTS_MAX);
+        if odd {
+            self.minute.strangers.add(hit.client, 1, STRANGERS_MAX);
         }
         for open in self.open.iter_mut().flatten() {
-            for all in [Some(&mut open.clients), odd.then_some(&mut open.strangers)].into_iter().flatten() {
-                if all.len() < CLIENTS_MAX || all.contains_key(&hit.client) {
-                    *all.entry(hit.client).or_default() += 1;
-                }
+            open.clients.add(hit.client, 1, CLIENTS_MAX);
+            if odd {
+                open.strangers.add(hit.client, 1, CLIENTS_MAX);
             }
         }
         if odd {
             let second = hit.time_us.div_euclid(1_000_000).max(now);
             let LiveHit { client, network, ja4, .. } = *hit;
             let minute = self.minute.number;
-            let counted = Counted { second, minute, series, client, network, ja4, pending };
+            let counted = Counted { second, minute, series, client, network, ja4, foreign, pending };
             self.marks.count(&counted);
             self.await_licence(hit.session, counted);
         }
@@ -421,6 +445,9 @@ impl LiveWatch {
             self.sessions_from_us = hit.time_us;
             self.sessions.swap(0, 1);
             self.sessions[0].clear();
+        }
+        if let Some(homes) = self.homes.as_mut().filter(|_| hit.licensed) {
+            homes.add(hit.ja4, hit.network);
         }
         if let Some(session) = hit.session {
             let follows = hit.licensed || (hit.refused && self.known.contains(&known_anywhere(hit.client)));
@@ -499,9 +526,7 @@ impl LiveWatch {
         minute.number = (end_us - MINUTE_US) / MINUTE_US;
         self.minute.number = minute.number + 1;
         minute.series.resize_with(n, Count::default);
-        #[expect(clippy::cast_precision_loss, reason = "clients of a minute")]
-        let distinct = minute.clients.len() as f64;
-        (minute.distinct, minute.clients) = (distinct, HashSet::new());
+        minute.distinct = std::mem::take(&mut minute.clients).clients();
         // The first minute may have begun before we listened.
         let whole =
             self.ticked_us() == end_us - MINUTE_US && (self.ring.len() >= RING_S || !self.past.is_empty());
@@ -520,6 +545,9 @@ impl LiveWatch {
         if self.past.len() > PAST_MIN {
             self.past.pop_front();
         }
+        if let Some(old) = self.past.iter_mut().rev().nth(BEGUN_MIN) {
+            old.strangers = Tally::default();
+        }
         self.settle(end_us, out);
         if end_us % DAY_US == 0 {
             self.replay();
@@ -535,33 +563,59 @@ impl LiveWatch {
         if self.open.iter().all(Option::is_some) || self.ticked == 0 {
             return;
         }
-        let share = self.newcomers.share();
         let (last, newest) = (self.last_seconds(RING_S), self.last_seconds(SHORT_S));
         let mut seen: [Option<Vec<(f64, String)>>; 2] = [None, None];
+        let mut begun = [0, 0];
         for (i, c) in last.iter().enumerate() {
             let volume = self.detector.peek(i, c.n).filter(|p| {
                 p.z >= self.config.open_z + EARLY_MARGIN && p.observed - p.expected >= self.config.excess_min
             });
-            let odd = |k: f64, part: f64| {
-                let (z, expected) = self.scans.as_ref()?.get(i)?.peek(k, part)?;
-                let far = z >= self.scan.open_z + EARLY_MARGIN && k - expected >= self.scan.excess_min;
-                far.then_some(k - expected)
-            };
-            let odd = odd(c.strange(share), 1.0).or_else(|| odd(newest[i].strange(share), SHORT_PART));
-            for (list, size) in seen.iter_mut().zip([odd, volume.map(|p| p.excess())]) {
-                let Some(size) = size else { continue };
-                let list = list.get_or_insert_default();
+            let odd = self.burst_now(i, *c, newest[i], second);
+            for (k, found) in [odd, volume.map(|p| (p.excess(), 0))].into_iter().enumerate() {
+                let Some((size, before)) = found else { continue };
+                begun[k] = begun[k].max(before);
+                let list = seen[k].get_or_insert_default();
                 list.extend(self.routes[i].clone().map(|name| (size, name)));
             }
+        }
+        let foreign = |all: &[Count], part: f64| {
+            all.first().is_some_and(|whole| self.marks.is_foreign_burst(whole.foreign, part))
+        };
+        if self.scans.is_some() && (foreign(&last, 1.0) || foreign(&newest, SHORT_PART)) {
+            seen[STRANGERS].get_or_insert_default();
+        }
+        let mark = self.marks.peek(part_of_minute(second), self.newcomers.share());
+        if let Some(before) = mark.filter(|_| self.scans.is_some()) {
+            begun[STRANGERS] = begun[STRANGERS].max(before);
+            seen[STRANGERS].get_or_insert_default();
         }
         let start_us = now_us - now_us.rem_euclid(MINUTE_US);
         for (k, list) in seen.into_iter().enumerate() {
             let Some(mut list) = list.filter(|_| self.open[k].is_none()) else { continue };
             list.sort_by(|a, b| b.0.total_cmp(&a.0));
             let routes = list.into_iter().map(|r| r.1).collect();
-            self.begin(k, [start_us, now_us], now_us, routes, false);
+            let before_us = i64::try_from(begun[k]).unwrap_or(0) * MINUTE_US;
+            self.begin(k, [start_us - before_us, now_us], now_us, routes, false);
             out.extend(self.say(k, "open", now_us));
         }
+    }
+
+    // Strangers above expectation on a series, where they stand out now: over the last seconds, or over the
+    // minutes before and what has come of this one; and how many whole minutes ago they began.
+    fn burst_now(&self, i: usize, last: Count, newest: Count, second: i64) -> Option<(f64, usize)> {
+        let scan = self.scans.as_ref()?.get(i)?;
+        let share = self.newcomers.share();
+        let seconds = |k: f64, part: f64| {
+            let (z, expected) = scan.peek(k, part)?;
+            let far = z >= self.scan.open_z + EARLY_MARGIN && k - expected >= self.scan.excess_min;
+            far.then_some((k - expected, 0))
+        };
+        let back = || {
+            let k = self.minute.series.get(i).copied().unwrap_or_default().strange(share);
+            let back = scan.peek_back(k, part_of_minute(second))?;
+            (back.z >= self.scan.open_z + BACK_MARGIN).then_some((back.excess, back.minutes))
+        };
+        seconds(last.strange(share), 1.0).or_else(|| seconds(newest.strange(share), SHORT_PART)).or_else(back)
     }
 
     // Sums over the newest seconds, per series.
@@ -572,6 +626,7 @@ impl LiveWatch {
                 sum.n += c.n;
                 sum.odd += c.odd;
                 sum.pending += c.pending;
+                sum.foreign += c.foreign;
             }
         }
         out
@@ -589,6 +644,10 @@ impl LiveWatch {
         if k == VOLUME && self.open[STRANGERS].as_ref().is_some_and(|b| b.with_volume) {
             return;
         }
+        // Who came before it stood out is part of it.
+        let mut strangers = Tally::default();
+        let begun = self.past.iter().filter(|m| m.number * MINUTE_US >= start_us);
+        begun.chain([&self.minute]).for_each(|m| strangers.merge(&m.strangers, CLIENTS_MAX));
         self.open[k] = Some(Open {
             id: String::new(),
             start_us,
@@ -599,8 +658,8 @@ impl LiveWatch {
             kind: SurgeKind::Unknown,
             routes,
             with_volume: false,
-            strangers: HashMap::new(),
-            clients: HashMap::new(),
+            strangers,
+            clients: self.minute.clients.clone(),
         });
     }
 
@@ -702,8 +761,7 @@ impl LiveWatch {
             requests,
             excess_requests: excess,
             stopped_share: e.stopped_share,
-            #[expect(clippy::cast_precision_loss, reason = "clients")]
-            stranger_clients: told.then_some(open.strangers.len() as f64),
+            stranger_clients: told.then(|| open.strangers.clients()),
         })
     }
 }

@@ -1,16 +1,19 @@
-//! Strangers by fingerprint and by network: a trickle shows in one of them before it shows in the whole.
+//! Strangers by fingerprint and by network, and those whom no member resembles: a trickle shows in one of them
+//! before it shows in the whole.
 
 use std::collections::{HashMap, VecDeque};
 
 use fishweir_detect::{BurstScan, ScanConfig};
 
 use crate::live::newcomers::Counted;
+use crate::live::{BACK_MARGIN, EARLY_MARGIN};
 
 /// Kind of a mark and its value, hashed.
 pub(crate) type MarkKey = (u8, i64);
 
 pub(crate) const JA4: u8 = 0;
 pub(crate) const NETWORK: u8 = 1;
+pub(crate) const FOREIGN: u8 = 2;
 
 const MARKS_MAX: usize = 150;
 const NEWCOMERS_MAX: usize = 10_000;
@@ -39,8 +42,16 @@ pub(crate) struct Marks {
     newcomers: HashMap<MarkKey, Now>,
 }
 
+impl Now {
+    // What counts of it: the part of the undecided that stays strange.
+    fn strange(self, share: f64) -> f64 {
+        (self.odd - (1.0 - share) * self.pending).max(0.0)
+    }
+}
+
 fn keys(hit: &Counted) -> impl Iterator<Item = MarkKey> {
-    [Some((NETWORK, hit.network)), hit.ja4.map(|ja4| (JA4, ja4))].into_iter().flatten()
+    let foreign = hit.foreign.then_some((FOREIGN, 0));
+    [Some((NETWORK, hit.network)), hit.ja4.map(|ja4| (JA4, ja4)), foreign].into_iter().flatten()
 }
 
 fn scanned(config: &ScanConfig, counts: &VecDeque<f64>) -> BurstScan {
@@ -90,15 +101,14 @@ impl Marks {
     /// were not told. `known` is false for a minute without data, `share` the part of the undecided that
     /// stays strange.
     pub(crate) fn tick(&mut self, whole: &VecDeque<f64>, known: bool, share: f64) {
-        let strange = |now: Now| (now.odd - (1.0 - share) * now.pending).max(0.0);
         for one in self.all.values_mut() {
-            let k = if known { strange(one.now) } else { f64::NAN };
+            let k = if known { one.now.strange(share) } else { f64::NAN };
             one.now = Now::default();
             one.counts.push_back(k);
             one.scan.tick(k);
         }
         for (key, now) in self.newcomers.drain() {
-            let k = strange(now);
+            let k = now.strange(share);
             if !known || k < NEWCOMER_MIN || self.all.len() >= MARKS_MAX {
                 continue;
             }
@@ -110,6 +120,30 @@ impl Marks {
             scan.tick(k);
             self.all.insert(key, One { counts, scan, now: Now::default() });
         }
+    }
+
+    /// Returns whether foreign strangers stand out who came in the `part` of a minute.
+    pub(crate) fn is_foreign_burst(&self, k: f64, part: f64) -> bool {
+        let one = self.all.get(&(FOREIGN, 0));
+        one.and_then(|one| one.scan.peek_rare(k, part)).is_some_and(|(z, expected)| {
+            z >= self.config.open_z + EARLY_MARGIN && k - expected >= self.config.excess_min
+        })
+    }
+
+    /// Returns how many whole minutes ago the burst of a followed mark began that stands out in the `part` of
+    /// the minute that has begun, alone or with the minutes before it; the longest of all.
+    pub(crate) fn peek(&self, part: f64, share: f64) -> Option<usize> {
+        let least = self.config.open_z;
+        let one = |one: &One| {
+            let k = one.now.strange(share);
+            let now = one
+                .scan
+                .peek(k, part)
+                .filter(|(z, expected)| *z >= least + EARLY_MARGIN && k - expected >= self.config.excess_min);
+            let back = one.scan.peek_back(k, part).filter(|b| b.z >= least + BACK_MARGIN);
+            back.map(|b| b.minutes).or(now.map(|_| 0))
+        };
+        self.all.values().filter_map(one).max()
     }
 
     /// Forgets the oldest minutes, and marks that nobody has had for a week.

@@ -3,7 +3,9 @@
 use crate::raw::{ClientSums, Look};
 
 /// Answered requests from which on their time says something.
-const COST_SEEN: f64 = 10.0;
+const COST_SEEN: f64 = 8.0;
+/// Share of answers after ten seconds from which on connections are held, whatever was asked.
+const HELD: (f64, f64) = (0.75, 0.95);
 /// Tags weaker than this are left out.
 const LEAST: f64 = 0.3;
 
@@ -32,6 +34,7 @@ fn beyond_usual(look: &Look) -> ClientSums {
         clients: net(|c| c.clients),
         ips: net(|c| c.ips),
         ja3: net(|c| c.ja3),
+        answered: net(|c| c.answered),
         slow: net(|c| c.slow),
         paths: net(|c| c.paths),
         usual_pair: net(|c| c.usual_pair),
@@ -56,7 +59,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     let per_ip = o.requests / even.max(1.0);
     tag(
         "ip_randomisation",
-        ramp(even, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 55.0)),
+        ramp(even, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 40.0)),
         format!("{per_ip:.1} requests from each of {even:.0} addresses"),
     );
     let ja3 = o.ja3 / o.requests;
@@ -67,20 +70,25 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
         ramp(per_ja4, 1.5, 4.0) * ramp(ja3, 0.35, 0.65),
         format!("{:.0} JA3 behind {:.0} JA4 fingerprints", o.ja3, o.ja4),
     );
+    let mimicry = share(o.usual_pair, o.requests);
+    // Several whole browsers behind one address are no rotation: a tool keeps its fingerprint.
     tag(
         "user_agent_rotation",
-        ramp(o.agents_per_client, 1.1, 2.5),
+        ramp(o.agents_per_client, 1.1, 2.5) * (1.0 - ramp(mimicry, 0.5, 0.85)),
         format!("{:.1} user agents per client", o.agents_per_client),
     );
-    let mimicry = share(o.usual_pair, o.requests);
     tag(
         "header_mimicry",
         ramp(mimicry, 0.5, 0.85),
         format!("{:.0} % look like members' clients", mimicry * 100.0),
     );
     tag_routes(look, &mut tag);
-    let slow = share(o.slow, o.requests);
-    tag("low_and_slow", ramp(slow, 0.2, 0.6), format!("{:.0} % took over ten seconds", slow * 100.0));
+    let slow = share(o.slow, o.answered);
+    tag(
+        "low_and_slow",
+        ramp(slow, HELD.0, HELD.1),
+        format!("{:.0} % of the answers took over ten seconds", slow * 100.0),
+    );
     let (bursts, calm) = pulses(minutes);
     let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0) } else { 0.0 };
     tag(
@@ -121,11 +129,11 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
             .max(ramp(distinct, 0.4, 0.8) * ramp(spread, 2.0, 4.0) * ramp(net.requests, 30.0, 100.0)),
         format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
     );
-    let slow = share(net.slow, net.requests);
-    if let Some(cost) = look.cost.filter(|c| c.requests >= COST_SEEN && slow <= 0.2) {
+    let held = ramp(share(net.slow, net.answered), HELD.0, HELD.1);
+    if let Some(cost) = look.cost.filter(|c| c.requests >= COST_SEEN) {
         tag(
             "expensive_calls",
-            ramp(cost.ratio, 1.5, 3.0),
+            ramp(cost.ratio, 1.5, 3.0) * (1.0 - held),
             format!("a request takes {:.1} times what others of its route take", cost.ratio),
         );
     }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use fishweir_detect::{DriverRule, Leaf, search_drivers};
+use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, time_literal};
 
+use crate::homes::{self, Homes};
 use crate::series::between_sql;
 
 /// Attributes that rules are made of; the first two describe requests, the others clients.
@@ -54,6 +56,9 @@ pub(crate) struct ClientSums {
     pub(crate) ja4: f64,
     /// User agents of a client, each client by its requests.
     pub(crate) agents_per_client: f64,
+    /// Served, or held for long before they were not.
+    pub(crate) answered: f64,
+    /// Of those, after more than ten seconds.
     pub(crate) slow: f64,
     pub(crate) paths: f64,
     pub(crate) usual_pair: f64,
@@ -96,6 +101,8 @@ pub(crate) struct Look {
     pub(crate) all: [f64; 4],
     /// All clients, during and before.
     pub(crate) clients: [f64; 2],
+    /// Share of what strangers brought beyond the usual that no member would; `None` where nobody is known to watch.
+    pub(crate) foreign_share: Option<f64>,
     /// Requests of the busiest client of the surge, stranger or not.
     pub(crate) busiest: Option<f64>,
     /// What the surge's requests cost; `None` where nothing tells what they would have cost.
@@ -145,6 +152,10 @@ pub(crate) async fn look(
     out.rules = rules(catalog, &base, told).await?;
     out.odd = clients(catalog, &base, true, mine).await?;
     out.odd_before = clients(catalog, &base, false, mine).await?;
+    let day = during.from_us - during.from_us.rem_euclid(DAY_US);
+    if let Some(homes) = homes::load(catalog, day).await?.filter(|_| told) {
+        out.foreign_share = foreign_share(catalog, &base, mine, &homes, scale).await?;
+    }
     out.cost = cost(catalog, &base, mine).await?;
     members(catalog, &base, &mut out).await?;
     Ok(Some(out))
@@ -336,12 +347,13 @@ async fn clients(
          ), per_ip AS (
            SELECT ip, CAST(count(*) AS DOUBLE) AS n FROM mine WHERE ip IS NOT NULL GROUP BY 1
          )
-         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home, a.even
+         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
              CAST(count(DISTINCT ja3) AS DOUBLE) AS ja3s, CAST(count(DISTINCT ja4) AS DOUBLE) AS ja4s,
              CAST(count(*) FILTER (WHERE latency_us > 10000000) AS DOUBLE) AS slow,
+             CAST(count(*) FILTER (WHERE status < 400 OR latency_us > 10000000) AS DOUBLE) AS answered,
              CAST(count(DISTINCT path) AS DOUBLE) AS paths,
              CAST(count(*) FILTER (WHERE usual_pair) AS DOUBLE) AS usual,
              CAST(count(*) FILTER (WHERE at_home) AS DOUBLE) AS home
@@ -371,18 +383,45 @@ async fn clients(
             usual_pair: n(9),
             home_network: n(10),
             even_ips: n(11),
+            answered: n(12),
         };
     }
     Ok(out)
 }
 
+async fn foreign_share(
+    catalog: &Catalog,
+    base: &str,
+    mine: Option<&str>,
+    homes: &Homes,
+    scale: f64,
+) -> Result<Option<f64>, PipelineError> {
+    let sql = format!(
+        "{base} SELECT ja4, network, CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE)
+         FROM base WHERE odd AND {} GROUP BY 1, 2",
+        mine.unwrap_or("true"),
+    );
+    let (mut foreign, mut all) = (0.0, 0.0);
+    for batch in catalog.query(&TABLES, &sql).await? {
+        let Ok(ja4) = cast(batch.column(0), &DataType::Utf8) else { continue };
+        let (ja4, network) = (ja4.as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+        for r in 0..batch.num_rows() {
+            let net = number(&batch, 2, r) - number(&batch, 3, r) * scale;
+            let program = ja4.is_valid(r).then(|| hash64(ja4.value(r)));
+            all += net;
+            foreign += if homes.is_foreign(program, network.value(r)) { net } else { 0.0 };
+        }
+    }
+    Ok((all > 0.0).then(|| (foreign / all).clamp(0.0, 1.0)))
+}
+
 // A service that is kept busy answers everybody late: what members met in the same minute is no cost of
-// these requests. Held connections are another pattern.
+// these requests.
 async fn cost(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Option<Cost>, PipelineError> {
-    const ANSWERED: &str = "status < 400 AND latency_us < 10000000";
+    const ANSWERED: &str = "status < 400";
     let sql = format!(
         "{base}, usual AS (
-           SELECT route AS u_route, avg(CAST(latency_us AS DOUBLE)) AS u FROM base WHERE NOT during AND NOT odd AND {ANSWERED} GROUP BY 1
+           SELECT route AS u_route, avg(CAST(latency_us AS DOUBLE)) AS u FROM base WHERE NOT during AND NOT odd AND {ANSWERED} AND latency_us < 10000000 GROUP BY 1
          ), timed AS (
            SELECT date_bin(INTERVAL '1 minute', b.time) AS minute, b.strange, CAST(count(*) AS DOUBLE) AS n,
              sum(CAST(b.latency_us AS DOUBLE)) AS took, sum(u.u) AS due

@@ -7,7 +7,9 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{DetectorConfig, ScanConfig};
 use fishweir_pipeline::{Catalog, DAY_US, HOUR_US, Interval, MINUTE_US, PipelineError};
 
+use crate::homes;
 use crate::live::{LiveHistory, known_anywhere, known_key};
+use crate::live_marks::FOREIGN;
 use crate::notes;
 use crate::raw::FOLLOWED_HOURS;
 use crate::series::{self, between_sql};
@@ -65,6 +67,16 @@ pub async fn live_history(
     }
     out.known = known_clients(catalog, day).await?;
     out.sessions = watching(catalog, now_us).await?;
+    out.homes = homes::load(catalog, day).await?;
+    if let Some(homes) = &out.homes {
+        let mut foreign = homes::foreign_series(homes, &out.marks);
+        if foreign.is_empty() {
+            // Nobody was foreign so far.
+            let all = out.strangers.iter().flat_map(|s| s.first()).flatten();
+            foreign = all.map(|k| if k.is_nan() { f64::NAN } else { 0.0 }).collect();
+        }
+        out.marks.insert(0, ((FOREIGN, 0), foreign));
+    }
     if out.known.is_empty() {
         // Without an earlier day everybody would be a stranger.
         out.strangers = None;

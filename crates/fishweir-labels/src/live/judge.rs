@@ -85,7 +85,7 @@ impl LiveWatch {
         Windows { before, during, scale }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "clients")]
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     fn look_at(&self, open: &Open, w: &Windows<'_>) -> Look {
         let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
         let share = self.newcomers.share();
@@ -96,22 +96,34 @@ impl LiveWatch {
                 (both(&|c| c.n), both(&|c| c.strange(share)), both(&|c| c.failed));
             RouteSums { n, n0, odd, odd0, failed, failed0, ..RouteSums::default() }
         };
+        // Minutes that were sealed before us do not say who was foreign.
+        let own: Vec<&Minute> = w.before.iter().copied().filter(|m| m.number > 0).collect();
+        let usual = |f: &dyn Fn(Count) -> f64| {
+            sum(&own, |m| f(of(m, 0))) * w.scale * w.before.len() as f64 / own.len().max(1) as f64
+        };
+        let net = |f: &dyn Fn(Count) -> f64| sum(&w.during, |m| f(of(m, 0))) - usual(f);
+        let brought = net(&|c| c.strange(share));
         let named = self.routes.iter().enumerate();
         let routes = named.filter_map(|(i, r)| Some(RouteSums { route: r.clone()?, ..series(i) })).collect();
         let whole = series(0);
-        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.len() as f64 };
+        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.clients() };
         Look {
             scale: w.scale,
             odd: ClientSums {
                 requests: whole.odd,
-                clients: open.strangers.len() as f64,
-                busiest: open.strangers.values().copied().max().map_or(0.0, f64::from),
+                clients: open.strangers.clients(),
+                busiest: open.strangers.busiest().unwrap_or(0.0),
                 ..ClientSums::default()
             },
             odd_before: ClientSums { requests: whole.odd0, ..ClientSums::default() },
             all: [whole.n, sum(&w.during, |m| m.with_account), whole.n0, sum(&w.before, |m| m.with_account)],
             clients: [sum(&w.during, distinct), sum(&w.before, distinct)],
-            busiest: open.clients.values().copied().max().map(f64::from),
+            foreign_share: self
+                .homes
+                .as_ref()
+                .filter(|_| brought > 0.0 && !own.is_empty())
+                .map(|_| (net(&|c| c.foreign) / brought).clamp(0.0, 1.0)),
+            busiest: open.clients.busiest(),
             routes,
             ..Look::default()
         }

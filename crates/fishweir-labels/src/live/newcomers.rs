@@ -29,6 +29,8 @@ pub(crate) struct Counted {
     pub(crate) client: i64,
     pub(crate) network: i64,
     pub(crate) ja4: Option<i64>,
+    /// Whether no member resembles it.
+    pub(crate) foreign: bool,
     /// Whether it counts by the share only.
     pub(crate) pending: bool,
 }
@@ -108,14 +110,9 @@ impl LiveWatch {
         self.newcomers.learn(&hits, false);
         for h in &hits {
             self.recount(h, -1.0);
-            for open in self.open.iter_mut().flatten() {
-                if let Some(n) = open.strangers.get_mut(&h.client) {
-                    *n -= 1;
-                    if *n == 0 {
-                        open.strangers.remove(&h.client);
-                    }
-                }
-            }
+            self.open.iter_mut().flatten().for_each(|open| open.strangers.take(h.client));
+            let minutes = self.past.iter_mut().rev().take(10).chain([&mut self.minute]);
+            minutes.filter(|m| m.number == h.minute).for_each(|m| m.strangers.take(h.client));
         }
     }
 
@@ -156,6 +153,7 @@ impl LiveWatch {
                 if let Some(c) = all.get_mut(i) {
                     c.odd += odd;
                     c.pending -= pending;
+                    c.foreign += if h.foreign { odd } else { 0.0 };
                 }
             }
         }

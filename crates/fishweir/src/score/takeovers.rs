@@ -223,7 +223,15 @@ fn weeks(labelled: &Labelled, truth: &[AccountTruth], seen_us: i64) -> serde_jso
         .iter()
         .map(|w| json!(format!("{:.1} [{:.1}, {:.1}] true {}", w.value, w.low, w.high, of(w))))
         .collect();
-    json!({"rate": Rate::of(held, whole.len(), "no whole week"), "weeks": rows})
+    // Over all weeks together an estimate may be wrong by chance, not by who complains.
+    let estimated: f64 = whole.iter().map(|w| w.value).sum();
+    let true_ones: f64 = whole.iter().map(|w| of(w)).sum();
+    json!({
+        "rate": Rate::of(held, whole.len(), "no whole week"),
+        "weeks": rows,
+        "estimated_takeovers": estimated,
+        "true_takeovers": true_ones,
+    })
 }
 
 // The names that the simulator gives to what we call by its weakness.

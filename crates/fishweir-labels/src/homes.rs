@@ -1,0 +1,110 @@
+//! Programs with which members watch, and networks in which they do: what comes from elsewhere is foreign.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use fishweir_engine::hash64;
+use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError};
+
+use crate::live_marks::{JA4, MarkKey, NETWORK};
+use crate::series::{between_sql, words};
+
+pub(crate) const DAYS: &str = "account_days";
+/// Days before that are looked at.
+const SEEN_DAYS: i64 = 8;
+
+/// Fingerprints and networks of those who were granted a licence.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Homes(HashSet<MarkKey>);
+
+impl Homes {
+    /// Returns whether no member has such a program, or nobody watches in such a network; what is unknown of a
+    /// request is not held against it.
+    pub(crate) fn is_foreign(&self, ja4: Option<i64>, network: i64) -> bool {
+        ja4.is_some_and(|j| !self.0.contains(&(JA4, j)))
+            || (network >= 0 && !self.0.contains(&(NETWORK, network)))
+    }
+
+    /// Takes a pair for one that members have.
+    pub(crate) fn add(&mut self, ja4: Option<i64>, network: i64) {
+        self.0.extend(ja4.map(|j| (JA4, j)));
+        self.0.insert((NETWORK, network));
+    }
+}
+
+/// Returns the requests of foreign strangers a minute, as far as the series of fingerprints and networks tell: a request
+/// is in one of each kind, so the larger sum stands for both. Empty where there are none.
+pub(crate) fn foreign_series(homes: &Homes, marks: &[(MarkKey, Vec<f64>)]) -> Vec<f64> {
+    let of = |kind: u8| -> Vec<f64> {
+        let unknown = [(JA4, hash64("")), (NETWORK, -1)];
+        let foreign =
+            marks.iter().filter(|(key, _)| key.0 == kind && !homes.0.contains(key) && !unknown.contains(key));
+        foreign.fold(Vec::new(), |mut sum, (_, counts)| {
+            sum.resize(counts.len(), 0.0);
+            sum.iter_mut().zip(counts).for_each(|(s, k)| *s += k);
+            sum
+        })
+    };
+    let (ja4, network) = (of(JA4), of(NETWORK));
+    match (ja4.is_empty(), network.is_empty()) {
+        (_, true) => ja4,
+        (true, _) => network,
+        _ => ja4.iter().zip(&network).map(|(a, b)| if a > b { *a } else { *b }).collect(),
+    }
+}
+
+/// Returns the homes of the days before one; `None` where nobody is known to have watched with an account.
+///
+/// # Errors
+/// A table that cannot be read.
+pub(crate) async fn load(catalog: &Catalog, day_us: i64) -> Result<Option<Homes>, PipelineError> {
+    if catalog.lake().existing(DAYS).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT DISTINCT ja4, asn FROM {DAYS} WHERE {} AND licences > 0",
+        between_sql("day", Interval::new(day_us - SEEN_DAYS * DAY_US, day_us))
+    );
+    let mut out = Homes::default();
+    for batch in catalog.query(&[DAYS], &sql).await? {
+        let (ja4, asn) = (words(&batch, 0), batch.column(1).as_primitive::<Int64Type>());
+        for (r, ja4) in ja4.iter().enumerate() {
+            let network = if asn.is_valid(r) { asn.value(r) } else { -1 };
+            out.add((!ja4.is_empty()).then(|| hash64(ja4)), network);
+        }
+    }
+    Ok((!out.0.is_empty()).then_some(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_not_foreign() {
+        let mut homes = Homes::default();
+        homes.add(Some(1), 10);
+        assert!(!homes.is_foreign(Some(1), 10));
+        assert!(!homes.is_foreign(None, -1));
+        assert!(homes.is_foreign(Some(2), 10), "nobody has this program");
+        assert!(homes.is_foreign(Some(1), 11), "nobody watches there");
+    }
+
+    #[test]
+    fn a_request_counts_once_whether_its_program_or_its_network_is_foreign() {
+        let mut homes = Homes::default();
+        homes.add(Some(1), 10);
+        let marks = vec![
+            ((JA4, 1), vec![5.0, 5.0, f64::NAN]),
+            ((JA4, 2), vec![1.0, 3.0, f64::NAN]),
+            ((JA4, hash64("")), vec![9.0, 9.0, f64::NAN]),
+            ((NETWORK, 11), vec![2.0, 2.0, f64::NAN]),
+            ((NETWORK, -1), vec![9.0, 9.0, f64::NAN]),
+        ];
+        let foreign = foreign_series(&homes, &marks);
+        assert_eq!(&foreign[..2], [2.0, 3.0]);
+        assert!(foreign[2].is_nan(), "no data is not nobody");
+        assert!(foreign_series(&homes, &marks[..1]).is_empty());
+    }
+}
