@@ -589,6 +589,11 @@ impl NativeModel for AccountTakeovers {
         tables::all()
     }
 
+    // Who held an account holds it later, and all that is known teaches.
+    fn looks_back(&self) -> bool {
+        true
+    }
+
     async fn run(
         &self,
         catalog: &Catalog,

@@ -165,6 +165,12 @@ impl Book {
         one.newer_than(done).is_empty()
     }
 
+    /// Returns the end of what a model version has done; `None` where nothing is.
+    #[must_use]
+    pub fn done_until(&self, model: &str, version: i64) -> Option<i64> {
+        self.done.get(&key(model, version))?.0.iter().map(|(range, _)| range.to_us).max()
+    }
+
     /// Returns whether rows of any of the tables inside the interval were deleted or thinned.
     #[must_use]
     pub fn touched(&self, what: &str, tables: &[String], range: Interval) -> bool {

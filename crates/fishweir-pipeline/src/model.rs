@@ -185,6 +185,11 @@ pub trait NativeModel: Send + Sync {
     fn model(&self) -> Model;
     /// Returns every table it writes.
     fn tables(&self) -> Vec<TableSpec>;
+    /// Returns whether rows depend on the intervals before theirs, so that whatever was computed after an interval
+    /// that is due is due as well, all at once.
+    fn looks_back(&self) -> bool {
+        false
+    }
     /// Returns the rows of an interval.
     ///
     /// # Errors
@@ -196,6 +201,7 @@ pub trait NativeModel: Send + Sync {
         now_us: i64,
     ) -> Result<NativeOutput, PipelineError>;
 }
+
 /// Returns a positive number that changes whenever a part changes; the version of models that
 /// follow from configuration or from other files.
 #[must_use]

@@ -127,7 +127,7 @@ pub async fn plan(
             let certificate = certificates.get(&(stream.name().to_owned(), *hour));
             let (verdict, reason) = match certificate {
                 _ if range.to_us > oldest_kept => ("keep", format!("younger than {} days", options.raw_days)),
-                None if !models
+                _ if !models
                     .iter()
                     .any(|m| m.counts.is_some() && m.inputs.iter().any(|i| i == stream.name())) =>
                 {

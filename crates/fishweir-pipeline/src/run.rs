@@ -184,6 +184,9 @@ impl Runner {
                 self.certify(&level, &mut state, options).await?;
             }
         }
+        if options.only.is_empty() {
+            self.note_read(&mut state, options).await?;
+        }
         state.summary.findings = self.record(&state.findings, options.now_us).await?;
         state.book.fold(options.now_us).await?;
         Ok(state.summary)
@@ -372,6 +375,9 @@ impl Runner {
         for model in level {
             let mut due =
                 state.book.stale(&model.name, model.version, &model.inputs, model.interval, options.until_us);
+            if self.natives.get(&model.name).is_some_and(|n| n.looks_back()) {
+                due = onward(&due, state.book.done_until(&model.name, model.version), options.until_us);
+            }
             if let Some(again) = options.again.filter(|_| options.only.contains(&model.name)) {
                 due.push(again.align(model.interval));
                 due = Interval::coalesce(due);
@@ -679,6 +685,13 @@ impl State {
         let counts = stream.parse::<Stream>().ok().and_then(|s| self.counts.get(&s));
         counts.and_then(|c| c.hours.get(&hour)).copied().unwrap_or(0)
     }
+}
+
+// One interval from the first that is due to the end of what was done, or of what is due if that is later.
+fn onward(due: &[Interval], done_us: Option<i64>, until_us: i64) -> Vec<Interval> {
+    let (Some(first), Some(last)) = (due.first(), due.last()) else { return Vec::new() };
+    let end_us = done_us.filter(|d| *d <= until_us).unwrap_or(last.to_us);
+    vec![Interval::new(first.from_us, end_us.max(last.to_us))]
 }
 
 fn boxed(e: datafusion::error::DataFusionError) -> Box<dyn std::error::Error + Send + Sync> {

@@ -213,6 +213,24 @@ fn judgements_of_a_sample_say_how_good_the_labels_are() {
     // One more, judged on the command line.
     let one = proposed[0]["episode_id"].as_str().unwrap();
     assert!(p.ok(&["review", "judge", one, "unsure", "--reviewer", "bo"]).contains("judged"));
+    // Judgements are read once; those of an old day are taken into account up to the present.
+    let all = "SELECT count(*) AS n FROM account_episode_labels";
+    let labelled = || {
+        let done = p.json(&["run", "--format", "json"]);
+        let one =
+            done["models"].as_array().unwrap().iter().find(|m| m["model"] == "account_takeovers").cloned();
+        let one = one.unwrap();
+        (one["steps"].as_u64().unwrap(), one["rows"].as_u64().unwrap())
+    };
+    let before = p.sql(all)[0]["n"].as_u64().unwrap();
+    assert_eq!(labelled().0, 1, "judgements came");
+    assert_eq!(labelled().0, 0, "nothing came");
+    let old = json!({"time": "2026-10-12T10:00:00Z", "subject_kind": "episode", "subject": one, "verdict": "takeover", "reviewer": "ana", "event_id": "late"});
+    let file = p.write("verdicts/late.ndjson", format!("{old}\n"));
+    assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
+    let (steps, rows) = labelled();
+    assert!(steps == 1 && rows >= before, "all was labelled again with what is known: {rows} of {before}");
+    assert_eq!(p.sql(all)[0]["n"], before, "nothing of what was labelled is lost");
 }
 
 #[test]
