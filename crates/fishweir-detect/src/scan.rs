@@ -4,7 +4,7 @@
 //! do. The expectation is the usual rate at this time of day (half-hour bins, a week of memory)
 //! times the level of the last two hours; the test is the variance-stabilised difference between
 //! seen and expected, divided by the over-dispersion that the series itself has shown at that
-//! window. Everything at a minute follows from minutes before it.
+//! window and by what the first days leave open about the usual rate. Everything at a minute follows from minutes before it.
 //!
 //! Source: Glaz, Naus, Wallenstein, *Scan Statistics* (2001); Anscombe's transform (1948).
 
@@ -45,6 +45,8 @@ const WARM_UP: usize = DAY;
 const LEVEL_PRIOR: f64 = 20.0;
 const DISPERSION_FLOOR: f64 = 1.2;
 const DISPERSION_MEMORY: f64 = 3_000.0;
+/// By how much of it the usual rate may be off that one day has taught; less with every further day.
+const USUAL_ERROR: f64 = 0.25;
 /// How far above what is known one minute may teach: a burst that did not open must not hide the next one.
 const DISPERSION_STEP: f64 = 4.0;
 /// Attack requests that an open burst waits for before it is given up.
@@ -191,7 +193,7 @@ impl BurstScan {
         let expected = self.expected_now(part)?;
         let mu = expected.max(0.1);
         let deviance = 2.0 * (count * (count.max(1e-9) / mu).ln() - (count - mu));
-        let z = if count > mu { (deviance / self.dispersion[0]).sqrt() } else { 0.0 };
+        let z = if count > mu { (deviance / self.spread(0, mu)).sqrt() } else { 0.0 };
         Some((z, expected))
     }
 
@@ -227,7 +229,15 @@ impl BurstScan {
     }
 
     fn z(&self, window: usize, k: f64, mu: f64) -> f64 {
-        2.0 * ((k + 0.375).sqrt() - (mu + 0.375).sqrt()) / self.dispersion[window].sqrt()
+        2.0 * ((k + 0.375).sqrt() - (mu + 0.375).sqrt()) / self.spread(window, mu).sqrt()
+    }
+
+    // Variance of the transformed count: what the series showed, and what one or two days leave open about
+    // how much is usual. Later the first holds the second.
+    #[expect(clippy::cast_precision_loss, reason = "days of history")]
+    fn spread(&self, window: usize, mu: f64) -> f64 {
+        let open = USUAL_ERROR * DAY as f64 / self.seen.max(1) as f64;
+        self.dispersion[window] + open.powi(2) * mu
     }
 
     // Usual requests of this minute of the day, between the centres of neighbouring bins.
@@ -413,6 +423,18 @@ mod tests {
     #[test]
     fn a_quiet_month_stays_quiet() {
         assert!(scan_bursts(0, &counts(30, daily), &ScanConfig::default()).is_empty());
+    }
+
+    #[test]
+    fn a_second_evening_that_is_a_quarter_busier_is_no_burst() {
+        let evening = |t: usize| if t % DAY >= 18 * 60 { 25.0 } else { 8.0 };
+        let grown = |t: usize| evening(t) * if t >= DAY { 1.3 } else { 1.0 };
+        // The level of the last two hours is that of a quiet day; the evening is not.
+        let quiet_morning = |t: usize| if t >= DAY && t % DAY < 18 * 60 { 7.0 } else { grown(t) };
+        let found = scan_bursts(0, &counts(2, quiet_morning), &ScanConfig::default());
+        assert!(found.is_empty(), "{found:?}");
+        let with_flood = |t: usize| quiet_morning(t) + if (2_500..2_530).contains(&t) { 30.0 } else { 0.0 };
+        assert_eq!(scan_bursts(0, &counts(2, with_flood), &ScanConfig::default()).len(), 1);
     }
 
     #[test]

@@ -22,6 +22,9 @@ const TOOL_RATIO: f64 = 5.0;
 const ACCOUNT_TRIES: f64 = 8.0;
 /// Chance below which an hour or a day of unjoined attempts is not chance.
 const BY_CHANCE: f64 = 1e-6;
+/// A burst brings as many attempts in this time as the trickle around it in sixty times as long.
+const BURST_US: i64 = HOUR_US / 6;
+const BURST_RATIO: f64 = 60.0;
 /// Pause after which the same source or habit is somebody else's.
 const GAP_US: i64 = 3 * DAY_US;
 /// Pause between neighbours that may be one actor.
@@ -436,12 +439,44 @@ fn by_time(attempts: &[Attempt], usual: &Usual, rest: &[usize]) -> Vec<Cluster> 
         }
     }
     out.into_iter()
+        .flat_map(|run| by_pace(attempts, run))
         .filter(|run| run.iter().map(|i| attempts[*i].attempts).sum::<f64>() >= LEAST)
         .map(|run| {
             let n = run.len() as f64;
             cluster(attempts, run, BTreeMap::from([("too many at once", n)]))
         })
         .collect()
+}
+
+// Bursts that a run only holds because somebody else trickled along at that time, and what is left of it.
+fn by_pace(attempts: &[Attempt], run: Vec<usize>) -> Vec<Vec<usize>> {
+    let bin = |i: usize| attempts[i].first_us.div_euclid(BURST_US);
+    let mut bins: BTreeMap<i64, usize> = BTreeMap::new();
+    run.iter().for_each(|i| *bins.entry(bin(*i)).or_default() += 1);
+    let (Some((first, _)), Some((last, _))) = (bins.first_key_value(), bins.last_key_value()) else {
+        return vec![run];
+    };
+    let span = (last - first + 1) as f64;
+    let dense = |n: usize| n as f64 >= LEAST;
+    let calm: usize = bins.values().filter(|n| !dense(**n)).sum();
+    let is_burst = |n: usize| dense(n) && n as f64 >= BURST_RATIO * calm as f64 / span;
+    if (calm as f64) < LEAST || !bins.values().any(|n| is_burst(*n)) {
+        return vec![run];
+    }
+    let (mut bursts, mut trickle): (Vec<Vec<usize>>, Vec<usize>) = (Vec::new(), Vec::new());
+    for i in run {
+        if !is_burst(bins[&bin(i)]) {
+            trickle.push(i);
+            continue;
+        }
+        let near = |burst: &&mut Vec<usize>| burst.last().is_some_and(|l| bin(i) - bin(*l) <= 1);
+        match bursts.last_mut().filter(near) {
+            Some(burst) => burst.push(i),
+            None => bursts.push(vec![i]),
+        }
+    }
+    bursts.push(trickle);
+    bursts
 }
 
 /// Returns the chance of at least `n` events where `mean` are usual.
@@ -583,6 +618,18 @@ mod tests {
         let found = clusters(&all, &usual());
         let sizes: Vec<usize> = found.iter().map(|c| c.members.len()).collect();
         assert_eq!(sizes, [200, 200]);
+    }
+
+    #[test]
+    fn a_burst_from_many_homes_is_not_the_spraying_that_trickles_along() {
+        let mut all = quiet();
+        // Twenty a day for six days, and 130 within a minute and a half of the third; no machine twice.
+        let spray = |k: i64| attempt(864_000.0 + k as f64 * 4_320.0, 50_000 + k, 9_000 + k);
+        let burst = |k: i64| attempt(1_040_000.0 + k as f64 * 0.7, 80_000 + k, 12_000 + k);
+        all.extend((0..120).map(spray).chain((0..130).map(burst)));
+        let found = clusters(&all, &Usual { odd_per_day: 3.0, ..usual() });
+        let sizes: Vec<usize> = found.iter().map(|c| c.members.len()).collect();
+        assert!(sizes.len() == 2 && sizes[0].abs_diff(156) <= 4 && sizes[1].abs_diff(130) <= 1, "{sizes:?}");
     }
 
     #[test]

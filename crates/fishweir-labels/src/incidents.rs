@@ -516,7 +516,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-14", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-15", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -289,7 +289,7 @@ fn incident_rows(
         c.text(|f| f.evidence.clone()),
         c.optional(|f| f.tier.clone()),
         c.text(|f| f.i.found_by.clone()),
-        c.text(|_| format!("detector-3 {CLASSIFIER}")),
+        c.text(|_| format!("detector-4 {CLASSIFIER}")),
         c.text(|f| {
             let settled = !f.i.open && f.i.range.to_us + DAY_US <= now_us;
             if settled { "final" } else { "provisional" }.to_owned()

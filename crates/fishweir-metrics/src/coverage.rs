@@ -10,6 +10,9 @@ use fishweir_pipeline::{Book, Catalog, DAY_US, Grain, HOUR_US, Interval, Model, 
 use crate::catalogue::{Metric, Need};
 use crate::evaluate::{broken, collect};
 
+/// Days before which attacks may pass unseen: two tell who is a stranger, one more how many are usual.
+const LEARNING_DAYS: i64 = 3;
+
 /// Hours that are sealed, hours that are labelled, and since when defences are known to decide.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
@@ -93,6 +96,7 @@ impl Coverage {
         let busy = metric.stream == "requests" || metric.stream == "health";
         let unit = if busy && period.to_us - period.from_us <= DAY_US { HOUR_US } else { DAY_US };
         let (mut all, mut known) = (0.0, 0.0);
+        let learned_us = self.learned_us(metric).unwrap_or(i64::MIN);
         let mut at = period.from_us;
         while at < end {
             let slot = if busy {
@@ -100,13 +104,32 @@ impl Coverage {
             } else {
                 Interval::new(at, at + unit).align(Grain::Day)
             };
-            let whole = hours.range(slot.from_us..slot.to_us).next().is_some()
+            let whole = slot.from_us >= learned_us
+                && hours.range(slot.from_us..slot.to_us).next().is_some()
                 && !missing.iter().any(|m| m.overlaps(slot));
             all += 1.0;
             known += f64::from(u8::from(whole));
             at += unit;
         }
         if all > 0.0 { known / all } else { 0.0 }
+    }
+
+    // Until when attacks may pass unseen because nothing is usual yet; `None` for what does not rest on them.
+    fn learned_us(&self, metric: &Metric) -> Option<i64> {
+        let rests = metric.from.as_deref().is_some_and(|t| owner(t) == "dos_incidents");
+        let first = self.sealed.get("requests")?.first()?;
+        rests.then_some(first + LEARNING_DAYS * DAY_US)
+    }
+
+    /// Returns why nothing is known of a period that lies in the days from which the detectors learn; `None`
+    /// where it does not.
+    pub(crate) fn learning(&self, metric: &Metric, period: Interval) -> Option<String> {
+        let until = self.learned_us(metric)?;
+        (period.to_us <= until && self.span("requests").is_some_and(|s| s.overlaps(period))).then(|| {
+            format!(
+                "attacks are told from what is usual, and that takes the first {LEARNING_DAYS} days of data"
+            )
+        })
     }
 
     /// Returns why a metric lacks what it needs; `None` when it has it.

@@ -403,7 +403,7 @@ impl Evaluator {
             match found.get(&(period.from_us, None)) {
                 _ if self.undecided(metric, period).is_some() => v.reason = self.undecided(metric, period),
                 Some(f) if f.value.is_some() || f.n > 0.0 || f.of.is_some_and(|n| n > 0.0) => fill(&mut v, f),
-                _ if v.coverage == 0.0 => v.reason = Some(no_data(metric)),
+                _ if v.coverage == 0.0 => v.reason = Some(self.nothing_known(metric, period)),
                 _ if additive => {
                     let zero = Some(0.0);
                     fill(&mut v, &Found { value: zero, low: zero, high: zero, ..Found::default() });
@@ -418,6 +418,10 @@ impl Evaluator {
             out.push(v);
         }
         Ok(out)
+    }
+
+    fn nothing_known(&self, metric: &Metric, period: Interval) -> String {
+        self.coverage.learning(metric, period).unwrap_or_else(|| no_data(metric))
     }
 
     fn undecided(&self, metric: &Metric, period: Interval) -> Option<String> {
@@ -437,7 +441,7 @@ impl Evaluator {
         for period in periods.values().filter(|p| !found.keys().any(|(start, _)| *start == p.from_us)) {
             let mut v = self.blank(metric, *period, None);
             if v.coverage == 0.0 {
-                v.reason = Some(no_data(metric));
+                v.reason = Some(self.nothing_known(metric, *period));
                 out.push(v);
             }
         }
@@ -483,7 +487,7 @@ impl Evaluator {
                     v.label = label.clone();
                     fill(&mut v, f);
                 }
-                None if v.coverage == 0.0 => v.reason = Some(no_data(metric)),
+                None if v.coverage == 0.0 => v.reason = Some(self.nothing_known(metric, period)),
                 None => v.reason = Some("nothing to rank in this period".to_owned()),
             }
             out.push(v);

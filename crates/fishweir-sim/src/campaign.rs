@@ -70,7 +70,7 @@ pub(crate) struct Campaign {
 }
 
 /// Width of the times by which requests of an attack are counted.
-pub(crate) const PACE_US: i64 = 600_000_000;
+pub const PACE_US: i64 = 600_000_000;
 
 /// What a tick brings forth beside requests of that tick.
 #[derive(Debug, Default)]

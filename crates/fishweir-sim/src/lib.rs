@@ -35,6 +35,7 @@ mod twins;
 mod visit;
 mod world;
 
+pub use campaign::PACE_US;
 pub use config::{
     Action, AttackKind, CampaignConfig, Condition, DefenceConfig, Happening, HappeningKind, Mode,
     RandomAttacks, RateKey, RuleConfig, Scenario, ScenarioError, Sources, WorldConfig,

@@ -144,8 +144,7 @@ async fn traffic(evaluator: &Evaluator, campaigns: &[CampaignTruth]) -> Result<i
 
 const METRIC: &str = "dos_attack_requests";
 
-// Attack requests of a day, as the metric counts them: those of floods that began on it, and of other attacks
-// what fell into surges that were labelled.
+// Attack requests of a day, as the metric counts them.
 async fn of_metrics(
     evaluator: &Evaluator,
     found: Option<&[Found]>,
@@ -159,8 +158,9 @@ async fn of_metrics(
     let days: Vec<values::Day> = values
         .into_iter()
         .map(|value| {
-            let mine = campaigns.iter().filter(|c| c.start_us.is_some_and(|s| value.period.contains(s)));
-            let truth = mine.map(|c| incidents::attack_requests(c, found.unwrap_or_default())).sum();
+            let Interval { from_us, to_us } = value.period;
+            let of = |c| incidents::attack_requests(c, found.unwrap_or_default(), from_us, to_us);
+            let truth = campaigns.iter().map(of).sum();
             values::Day { value, truth }
         })
         .collect();

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fishweir_sim::{AttackKind, CampaignTruth, HappeningTruth};
+use fishweir_sim::{AttackKind, CampaignTruth, HappeningTruth, PACE_US};
 use serde_json::{Map, Value};
 
 use super::{Rate, Score, median, patterns};
@@ -96,21 +96,29 @@ fn brought(f: &Found, c: &CampaignTruth) -> f64 {
     c.requests as f64 * if length <= SLACK_US as f64 { 1.0 } else { both / length }
 }
 
-/// Returns the requests of an attack that count as attack requests: all of a flood, and of any other attack
-/// the part that fell into incidents labelled attack.
+/// Returns the requests of an attack that count as attack requests of a span, as the metric counts them: those
+/// of an incident labelled attack when it began, the others of a flood when they came, the others of any other
+/// attack never.
 #[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
-pub(crate) fn attack_requests(c: &CampaignTruth, found: &[Found]) -> f64 {
-    let (n, Some(from), Some(to)) = (c.requests as f64, c.start_us, c.end_us) else { return 0.0 };
-    if is_dos(c.kind) {
-        return n;
-    }
+pub(crate) fn attack_requests(c: &CampaignTruth, found: &[Found], from_us: i64, to_us: i64) -> f64 {
+    let (Some(begun_us), Some(ended_us)) = (c.start_us, c.end_us) else { return 0.0 };
+    let counts = |us: i64| (from_us..to_us).contains(&us);
     let mine: Vec<&Found> = found.iter().filter(|f| f.kind == "attack" && meets(f, c)).collect();
-    if !c.pace.is_empty() {
-        let sum: u64 = mine.iter().filter_map(|f| c.requests_in(f.start_us, f.end_us)).sum();
-        return n.min(sum as f64);
+    if c.pace.is_empty() {
+        if !counts(begun_us) {
+            return 0.0;
+        }
+        let inside: i64 =
+            mine.iter().map(|f| (f.end_us.min(ended_us) - f.start_us.max(begun_us)).max(0)).sum();
+        let part = (inside as f64 / (ended_us - begun_us).max(1) as f64).min(1.0);
+        return c.requests as f64 * if is_dos(c.kind) { 1.0 } else { part };
     }
-    let inside: i64 = mine.iter().map(|f| (f.end_us.min(to) - f.start_us.max(from)).max(0)).sum();
-    n * (inside as f64 / (to - from).max(1) as f64).min(1.0)
+    let slot = |(us, n): (&i64, &u64)| {
+        let held = mine.iter().find(|f| f.start_us < us + PACE_US && *us <= f.end_us);
+        let when_us = held.map(|f| f.start_us).or(is_dos(c.kind).then_some(*us));
+        when_us.filter(|us| counts(*us)).map(|_| *n as f64)
+    };
+    c.pace.iter().filter_map(slot).sum()
 }
 
 /// Requests by route while an attack lasted, its own among them; by name of the attack.
@@ -372,15 +380,24 @@ pub(crate) mod tests {
         let seen = found("attack", day, day + 10, "/home");
         assert!(!meets(&seen, &even) && meets(&seen, &bursts));
         assert!(!meets(&found("attack", 2 * day, 2 * day + 10, "/home"), &bursts));
-        assert_eq!(attack_requests(&bursts, &[seen]), 900.0);
+        let on = |d: i64, c: &CampaignTruth, found: &[Found]| {
+            attack_requests(c, found, d * day * 60_000_000, (d + 1) * day * 60_000_000)
+        };
+        assert_eq!(on(1, &bursts, std::slice::from_ref(&seen)), 900.0);
+        assert_eq!(on(3, &bursts, &[seen]), 0.0, "nobody said that those were an attack");
+        let flood = CampaignTruth { kind: AttackKind::A1, ..bursts };
+        assert_eq!((on(1, &flood, &[]), on(3, &flood, &[])), (900.0, 100.0));
+        let over_midnight = found("attack", 3 * day - 1, 3 * day + 5, "/home");
+        assert_eq!(on(2, &flood, &[over_midnight]), 100.0, "an incident counts when it began");
     }
 
     #[test]
     fn other_attacks_count_as_far_as_they_were_labelled() {
         let seen = [found("attack", 100, 110, "/home"), found("crowd", 110, 120, "/home")];
-        assert_eq!(attack_requests(&campaign("a", AttackKind::A1, 500, 520), &seen), 1_000.0);
-        assert_eq!(attack_requests(&campaign("b", AttackKind::B1, 100, 120), &seen), 500.0);
-        assert_eq!(attack_requests(&campaign("c", AttackKind::B1, 500, 520), &seen), 0.0);
+        let all = |c: &CampaignTruth| attack_requests(c, &seen, 0, i64::MAX);
+        assert_eq!(all(&campaign("a", AttackKind::A1, 500, 520)), 1_000.0);
+        assert_eq!(all(&campaign("b", AttackKind::B1, 100, 120)), 500.0);
+        assert_eq!(all(&campaign("c", AttackKind::B1, 500, 520)), 0.0);
     }
 
     #[test]
