@@ -121,11 +121,12 @@ impl Coverage {
         rests.then_some(first + LEARNING_DAYS * DAY_US)
     }
 
-    /// Returns why nothing is known of a period that lies in the days from which the detectors learn; `None`
-    /// where it does not.
+    /// Returns why nothing is known of a period whose data lies in the days from which the detectors learn;
+    /// `None` where it does not.
     pub(crate) fn learning(&self, metric: &Metric, period: Interval) -> Option<String> {
         let until = self.learned_us(metric)?;
-        (period.to_us <= until && self.span("requests").is_some_and(|s| s.overlaps(period))).then(|| {
+        let sealed = self.span("requests").filter(|s| s.overlaps(period))?;
+        (sealed.to_us.min(period.to_us) <= until).then(|| {
             format!(
                 "attacks are told from what is usual, and that takes the first {LEARNING_DAYS} days of data"
             )

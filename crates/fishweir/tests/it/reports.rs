@@ -109,7 +109,9 @@ fn a_source_without_decisions_blocks_an_unknown_number_not_none() {
     let cards = json["cards"].as_array().unwrap();
     let card = |name: &str| cards.iter().find(|c| c["metric"] == name).unwrap_or_else(|| panic!("{name}"));
     assert_eq!(card("requests")["value"]["value"], 1000.0);
-    assert_eq!(card("dos_incidents_count")["value"]["value"], 0.0);
+    let attacks = &card("dos_incidents_count")["value"];
+    assert!(attacks["value"].is_null(), "{attacks}");
+    assert!(attacks["reason"].as_str().unwrap().contains("first 3 days"), "{attacks}");
     for name in ["blocked_requests", "challenged_requests", "dos_unmitigated", "dos_good_blocked_share"] {
         let value = &card(name)["value"];
         assert!(value["value"].is_null(), "{name}: {value}");
@@ -125,19 +127,21 @@ fn attacks_are_unknown_where_they_were_not_looked_for() {
     // Sealed, but detection never ran.
     p.ok(&["run"]);
     std::fs::remove_dir_all(p.path("lake/dos_incidents")).unwrap();
-    let b = p.write("b.log", log_lines(6, 0, 60, 60));
+    let b = p.write("b.log", log_lines(9, 0, 60, 60));
     p.ingest("access-log", &[&b]);
-    p.ok(&["backfill", "request_minutes", "--from", "2026-10-06", "--to", "2026-10-07"]);
-    let executive = ["report", "--for", "executive", "--period", "2026-10-06", "--format", "json"];
-    let json = p.json(&executive);
-    let count =
-        json["cards"].as_array().unwrap().iter().find(|c| c["metric"] == "dos_incidents_count").unwrap();
-    assert!(count["value"]["value"].is_null(), "{count}");
+    p.ok(&["backfill", "request_minutes", "--from", "2026-10-09", "--to", "2026-10-10"]);
+    let attacks_of = |day: &str| {
+        let json = p.json(&["report", "--for", "executive", "--period", day, "--format", "json"]);
+        let cards = json["cards"].as_array().unwrap();
+        cards.iter().find(|c| c["metric"] == "dos_incidents_count").unwrap()["value"].clone()
+    };
+    let count = attacks_of("2026-10-09");
+    assert!(count["value"].is_null(), "{count}");
     p.ok(&["run"]);
-    let json = p.json(&executive);
-    let count =
-        json["cards"].as_array().unwrap().iter().find(|c| c["metric"] == "dos_incidents_count").unwrap();
-    assert_eq!(count["value"]["value"], 0.0, "{count}");
+    assert_eq!(attacks_of("2026-10-09")["value"], 0.0);
+    let first = attacks_of("2026-10-05");
+    assert!(first["value"].is_null(), "nothing was usual yet: {first}");
+    assert!(first["reason"].as_str().unwrap().contains("first 3 days"), "{first}");
 }
 
 #[test]
