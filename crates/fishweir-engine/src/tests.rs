@@ -201,7 +201,7 @@ async fn wrong_arguments_are_explained() {
 #[test]
 fn a_small_stored_sketch_is_kept_as_it_came_until_something_joins_it() {
     let one = text::<Hll>(&[1, 2, 3]);
-    assert_eq!(merged::<Hll>(&[one.clone()]), one);
+    assert_eq!(merged::<Hll>(std::slice::from_ref(&one)), one);
     let count = |parts: &[Option<Vec<u8>>]| Hll::count(&merged::<Hll>(parts).unwrap()).unwrap().round();
     assert_eq!(count(&[one.clone(), one.clone()]), 3.0);
     assert_eq!(count(&[one.clone(), text::<Hll>(&[3, 4]), text::<Hll>(&[5])]), 5.0);
