@@ -48,7 +48,8 @@ impl RouteRules {
     }
 
     /// Returns the route of a path: query and fragment dropped, numbers, UUIDs, hexadecimal of six and
-    /// more characters and long mixed tokens replaced by `{id}`, at most 8 segments kept.
+    /// more characters (below eight only with two digits and no dash) and long mixed tokens replaced by `{id}`,
+    /// at most 8 segments kept.
     #[must_use]
     pub fn route(&self, path: &str) -> String {
         let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -85,7 +86,7 @@ fn is_id(segment: &str) -> bool {
     digits == stem.len()
         || (hex && stem.len() >= 8 && digits > 0)
         // WHY: whoever asks for what cannot be cached asks for a new name each time; those are one route.
-        || (hex && stem.len() >= 6 && digits > 1)
+        || (hex && !stem.contains('-') && stem.len() >= 6 && digits > 1)
         || (word && stem.len() >= 16 && digits >= 4)
 }
 
@@ -110,6 +111,7 @@ mod tests {
             ("/x/0a0176?v=1", "/x/{id}"),
             ("/facade", "/facade"),
             ("/h264", "/h264"),
+            ("/archive/2026-10", "/archive/2026-10"),
             ("/user/bob/films", "/user/{name}/bob"),
         ] {
             assert_eq!(r.route(path), route, "{path}");
