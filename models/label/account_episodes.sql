@@ -1,15 +1,16 @@
 /*
 name: account_episodes
 description: >-
-  Every day on which an account was used from a device or a network that it had not been used from in the six weeks before,
-  with what is known of that use by the end of the day; what the labelling functions judge. Accounts first seen within the week
+  Every day on which an account was used from a device or a network that it had not been used from in the six weeks before, or on
+  which a known device spoke like another program (JA4) and looked at account pages without watching; with what is known of that
+  use by the end of the day; what the labelling functions judge. Accounts first seen within the week
   before are left out; those never seen before are in it from the fifteenth day of data on, without `history_days`. Nothing later
   than the day is in it.
-version: 2
+version: 3
 grain: day
 time: day
 interval: day
-keys: [day, account, device, asn]
+keys: [day, account, device, asn, ja4]
 inputs: [account_uses, account_logins, account_change_hours, contact_hours, leak_hours, login_campaign_attempts]
 retention: { keep_days: 120 }
 */
@@ -27,7 +28,9 @@ WITH seen AS (
   SELECT DISTINCT d + 14 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '14 days' AND day < $to - INTERVAL '14 days'
 ), fresh AS (
   SELECT u.* FROM told t RIGHT JOIN (
-    SELECT * FROM account_uses WHERE day >= $from AND day < $to AND (device_last IS NULL OR network_last IS NULL)
+    -- Programs are renewed all the time: another one alone is looked at only where it did what thieves do.
+    SELECT * FROM account_uses WHERE day >= $from AND day < $to AND (device_last IS NULL OR network_last IS NULL
+      OR (new_program AND account_pages > 0 AND licences = 0))
   ) u ON t.told_d = u.d
   WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND t.is_told IS NOT NULL)
 ), devices AS (
@@ -42,15 +45,16 @@ WITH seen AS (
   FROM (SELECT DISTINCT d, ja4, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
 ), beside AS (
   -- What the account's known devices did on the same day, and how many new ones came in three days.
-  SELECT f.d AS b_d, f.account AS b_account, f.device AS b_device, f.asn AS b_asn,
+  SELECT f.d AS b_d, f.account AS b_account, f.device AS b_device, f.asn AS b_asn, f.ja4 AS b_ja4,
     sum(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device THEN s.requests ELSE 0 END) AS known_requests,
     sum(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device THEN s.licences ELSE 0 END) AS known_licences,
     max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.country <> f.country THEN 1 ELSE 0 END) AS known_elsewhere,
     max(CASE WHEN s.d = f.d AND s.device_last IS NOT NULL AND s.device <> f.device AND s.country = f.country AND s.asn = f.asn THEN 1 ELSE 0 END) AS known_here,
     max(CASE WHEN s.d = f.d AND s.device = f.device AND s.country <> f.country THEN 1 ELSE 0 END) AS same_device_elsewhere,
+    max(CASE WHEN s.d = f.d AND s.device = f.device AND NOT s.new_program AND s.last_at > f.last_at THEN 1 ELSE 0 END) AS program_back,
     count(DISTINCT CASE WHEN s.device_last IS NULL THEN s.device END) AS new_devices_3d
   FROM fresh f JOIN seen s ON s.account = f.account AND s.d <= f.d AND s.d >= f.d - 2
-  GROUP BY 1, 2, 3, 4
+  GROUP BY 1, 2, 3, 4, 5
 ), tried AS (
   -- Attempts of the week before on accounts with an episode; nothing else of them is asked for.
   SELECT CAST(floor(CAST(l.hour AS BIGINT) / 86400000000) AS BIGINT) AS d, l.account, l.device, l.asn,
@@ -62,7 +66,7 @@ WITH seen AS (
   SELECT f.d AS x_d, f.account AS x_account, f.device AS x_device, f.asn AS x_asn,
     sum(CASE WHEN l.device = f.device THEN 0 ELSE l.attempts - l.successes END) AS others_failed_7d,
     count(DISTINCT CASE WHEN l.device <> f.device AND l.successes = 0 THEN l.device END) AS others_failing_devices_7d
-  FROM fresh f JOIN tried l ON l.account = f.account AND l.d <= f.d AND l.d >= f.d - 7
+  FROM (SELECT DISTINCT d, account, device, asn FROM fresh) f JOIN tried l ON l.account = f.account AND l.d <= f.d AND l.d >= f.d - 7
   GROUP BY 1, 2, 3, 4
 ), changes AS (
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS c_d, account AS c_account, device AS c_device,
@@ -99,7 +103,7 @@ WITH seen AS (
   FROM login_campaign_attempts WHERE hour >= $from AND hour < $to AND account IS NOT NULL GROUP BY 1, 2, 3, 4
 ), campaign_accounts AS (
   SELECT f.d AS y_d, f.account AS y_account, f.device AS y_device, f.asn AS y_asn, min(g.campaign_id) AS account_campaign_id
-  FROM fresh f JOIN (
+  FROM (SELECT DISTINCT d, account, device, asn FROM fresh) f JOIN (
     SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS g_d, account, campaign_id
     FROM login_campaign_attempts WHERE hour >= $from - INTERVAL '7 days' AND hour < $to AND account IS NOT NULL AND successes > 0
   ) g ON g.account = f.account AND g.g_d <= f.d AND g.g_d >= f.d - 7
@@ -112,6 +116,8 @@ SELECT
   f.device_last IS NULL AS new_device,
   f.network_last IS NULL AS new_network,
   f.country_last IS NULL AS new_country,
+  f.new_program,
+  coalesce(b.program_back, 0) = 1 AS program_back,
   f.d - f.account_first AS history_days,
   f.d - f.account_last AS idle_days,
   f.network_uses AS network_days,
@@ -138,7 +144,7 @@ FROM fresh f
 LEFT JOIN devices v ON v.v_d = f.d AND v.v_device = f.device
 LEFT JOIN networks n ON n.n_d = f.d AND n.n_asn = f.asn
 LEFT JOIN tools t ON t.t_d = f.d AND t.t_ja4 = f.ja4
-LEFT JOIN beside b ON b.b_d = f.d AND b.b_account = f.account AND b.b_device = f.device AND b.b_asn = f.asn
+LEFT JOIN beside b ON b.b_d = f.d AND b.b_account = f.account AND b.b_device = f.device AND b.b_asn = f.asn AND b.b_ja4 = f.ja4
 LEFT JOIN signed_in s ON s.d = f.d AND s.account = f.account AND s.device = f.device AND s.asn = f.asn
 LEFT JOIN failures x ON x.x_d = f.d AND x.x_account = f.account AND x.x_device = f.device AND x.x_asn = f.asn
 LEFT JOIN changes c ON c.c_d = f.d AND c.c_account = f.account AND c.c_device = f.device

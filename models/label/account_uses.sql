@@ -1,13 +1,13 @@
 /*
 name: account_uses
 description: >-
-  Every device and network that used an account on a day, with when each was last seen on this account in the six weeks before:
-  what is new and what is known. Nothing later than the day is in it.
-version: 2
+  Every device, network and program (JA4) that used an account on a day, with when each was last seen on this account in the six
+  weeks before: what is new and what is known. Nothing later than the day is in it.
+version: 3
 grain: day
 time: day
 interval: day
-keys: [day, account, device, asn]
+keys: [day, account, device, asn, ja4]
 inputs: [account_days, account_logins]
 retention: { keep_days: 60 }
 batch_rows: 2000000
@@ -21,39 +21,51 @@ WITH used AS (
     0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
   FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
 ), present AS (
-  SELECT d, account, min(account_id) AS account_id, device, asn, min(country) AS country, min(ja4) AS ja4,
+  SELECT d, account, min(account_id) AS account_id, device, asn, ja4, min(country) AS country,
     sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
     sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
     min(first_at) AS first_at, max(last_at) AS last_at
-  FROM used GROUP BY 1, 2, 4, 5
+  FROM used GROUP BY 1, 2, 4, 5, 6
 ), active AS (
   SELECT account FROM account_days WHERE day >= $from AND day < $to
   UNION
   SELECT account FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
 ), before AS (
-  SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, country
+  SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, country, ja4
   FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $to
   UNION ALL
-  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT), account, device, asn, country
+  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT), account, device, asn, country, ja4
   FROM account_logins WHERE hour >= $from - INTERVAL '42 days' AND hour < $to AND account IS NOT NULL AND successes > 0
 ), habits AS (
   -- Only accounts of this step are looked up.
-  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn, min(b.country) AS h_country
+  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn, b.ja4 AS h_ja4, min(b.country) AS h_country
   FROM active a JOIN before b ON b.account = a.account
-  GROUP BY 1, 2, 3, 4
+  GROUP BY 1, 2, 3, 4, 5
+), uses AS (
+  -- Columns of the present use are the same in every row of a group: texts are keys, of numbers the minimum is the value.
+  -- WHY: the minimum of a text is a piece of memory of its own in every group.
+  SELECT t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4,
+    min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
+    min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
+    min(t.first_at) AS first_at, min(t.last_at) AS last_at,
+    max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
+    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = t.ja4 THEN h.h_d END) AS program_last,
+    max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
+    count(CASE WHEN h.h_asn = t.asn THEN 1 END) AS network_uses,
+    max(CASE WHEN h.h_country = t.country THEN h.h_d END) AS country_last,
+    min(h.h_d) AS account_first,
+    max(h.h_d) AS account_last
+  FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42
+  GROUP BY t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4
 )
--- Columns of the present use are the same in every row of a group: texts are keys, of numbers the minimum is the value.
--- WHY: the minimum of a text is a piece of memory of its own in every group.
-SELECT date_bin(INTERVAL '1 day', min(t.first_at)) AS day, t.d,
-  t.account, t.account_id, t.device, t.asn, t.country, t.ja4,
-  min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
-  min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
-  min(t.first_at) AS first_at, min(t.last_at) AS last_at,
-  max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
-  max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
-  count(CASE WHEN h.h_asn = t.asn THEN 1 END) AS network_uses,
-  max(CASE WHEN h.h_country = t.country THEN h.h_d END) AS country_last,
-  min(h.h_d) AS account_first,
-  max(h.h_d) AS account_last
-FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42
-GROUP BY t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4
+-- WHY: a device may speak with several programs (player, browser view), so together they are one use; only a program that is
+-- new to a known device and asks for something is a use of its own; signing in often has a program of its own.
+SELECT date_bin(INTERVAL '1 day', min(first_at)) AS day, d,
+  account, account_id, device, asn, min(country) AS country, min(ja4) AS ja4, odd_program <> '' AS new_program,
+  sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
+  sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
+  min(first_at) AS first_at, max(last_at) AS last_at,
+  max(device_last) AS device_last, max(network_last) AS network_last, max(network_uses) AS network_uses,
+  max(country_last) AS country_last, min(account_first) AS account_first, max(account_last) AS account_last
+FROM (SELECT *, CASE WHEN device_last IS NOT NULL AND program_last IS NULL AND requests > 0 THEN ja4 ELSE '' END AS odd_program FROM uses) u
+GROUP BY d, account, account_id, device, asn, odd_program

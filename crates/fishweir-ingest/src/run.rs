@@ -345,7 +345,15 @@ impl Ingest {
         let count = Arc::new(AtomicU64::new(0));
         let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
         if format == Format::Parquet {
-            return file.parquet(&input, &mut open.waiting).await;
+            if file.parquet(&input, &mut open.waiting).await? {
+                return Ok(());
+            }
+            self.flush(open, tally, progress).await;
+            let Some(tables) = open.tables.get_mut(&stream) else { return Ok(()) };
+            tables.raw.refresh().await?;
+            let count = Arc::new(AtomicU64::new(0));
+            let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
+            return file.parquet(&input, &mut open.waiting).await.map(drop);
         }
         let identity = match stdin_reader {
             Some(_) => Some(ledger.fresh(&self.shared.source.name, &head)),
@@ -542,9 +550,10 @@ impl OneFile<'_> {
         Ok(())
     }
 
-    // Whole commits are made at once; what is left at the end waits for other small files.
-    async fn parquet(&mut self, input: &Input, waiting: &mut Vec<Share>) -> Result<(), FileError> {
-        let Input::File(path) = input else { return Ok(()) };
+    // Whole commits are made at once; what is left at the end waits for other small files. False, and nothing
+    // done, where the same content waits already: only its commit tells whether it is there.
+    async fn parquet(&mut self, input: &Input, waiting: &mut Vec<Share>) -> Result<bool, FileError> {
+        let Input::File(path) = input else { return Ok(true) };
         let mut hasher = blake3::Hasher::new();
         std::io::copy(&mut File::open(path)?, &mut hasher)?;
         let content = hasher.finalize().to_hex().as_str()[..32].to_owned();
@@ -552,11 +561,11 @@ impl OneFile<'_> {
         let bad =
             |e: parquet::errors::ParquetError| FileError::Other(format!("not a readable Parquet file: {e}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(bad)?;
-        // The same content again in one run: what waits of it counts as there.
-        let waits = waiting.iter().find(|w| w.identity.file_id == file_id).map(|w| w.piece.end);
+        if waiting.iter().any(|w| w.identity.file_id == file_id) {
+            return Ok(false);
+        }
         let committed = self.tables.raw.committed(&app(&file_id)).await?.unwrap_or(0);
-        let done =
-            usize::try_from(waits.unwrap_or(0).max(u64::try_from(committed).unwrap_or(0))).unwrap_or(0);
+        let done = usize::try_from(committed).unwrap_or(0);
         let identity = Identity { file_id, head_bytes: 0, head_hash: content.clone(), done: done as u64 };
         let fields: Vec<(String, DataType)> =
             builder.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();
@@ -599,7 +608,7 @@ impl OneFile<'_> {
         if !fresh {
             self.mine().status = FileStatus::Unchanged;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -59,10 +59,10 @@ fn judged_sql(key: &str, until: &str) -> String {
            SELECT {key}, v.verdict FROM e JOIN verdicts v ON v.subject = e.episode_id
            WHERE v.subject_kind = 'episode' AND v.time < {until}
          ), judged AS (
-           SELECT k1, k2, k3, k4,
+           SELECT k1, k2, k3, k4, k5,
              max(CASE WHEN verdict IN ('attack', 'takeover') THEN 1 ELSE 0 END) AS verdict_takeover,
              max(CASE WHEN verdict IN ('benign', 'not_takeover') THEN 1 ELSE 0 END) AS verdict_benign
-           FROM said_of GROUP BY 1, 2, 3, 4"
+           FROM said_of GROUP BY 1, 2, 3, 4, 5"
     )
 }
 
@@ -70,7 +70,7 @@ fn judged_sql(key: &str, until: &str) -> String {
 fn late_sql(span: Interval) -> String {
     let until = time_literal(span.to_us);
     let d = |c: &str| format!("CAST(floor(CAST({c} AS BIGINT) / 86400000000) AS BIGINT)");
-    let key = "e.account AS k1, e.d AS k2, e.device AS k3, e.asn AS k4";
+    let key = "e.account AS k1, e.d AS k2, e.device AS k3, e.asn AS k4, e.ja4 AS k5";
     format!(
         "WITH e AS (
            SELECT *, {e_d} AS d FROM {EPISODES} WHERE {episodes}
@@ -81,14 +81,14 @@ fn late_sql(span: Interval) -> String {
              sum(c.contacts) AS contact_takeover, min(c.first_at) AS contact_at
            FROM e JOIN contact_hours c ON c.account = e.account
            WHERE c.topic = 'account_takeover' AND c.hour < {until} AND {c_d} >= e.d - 1 AND {c_d} <= e.d + {LATE_DAYS}
-           GROUP BY 1, 2, 3, 4
+           GROUP BY 1, 2, 3, 4, 5
          ), reset AS (
            SELECT {key}, sum(c.changes) AS support_resets_after, min(c.first_at) AS reset_at
            FROM e JOIN account_change_hours c ON c.account = e.account
            WHERE c.actor = 'support' AND c.change = 'password' AND c.hour < {until} AND c.first_at > e.first_at AND {c_d} <= e.d + 14
-           GROUP BY 1, 2, 3, 4
+           GROUP BY 1, 2, 3, 4, 5
          ), uses AS (
-           SELECT account, device, asn, {u_d} AS d, licences FROM account_days WHERE day >= {history} AND day < {until}
+           SELECT account, device, asn, ja4, {u_d} AS d, licences FROM account_days WHERE day >= {history} AND day < {until}
          ), networks AS (
            SELECT u.account AS w_account, u.asn AS w_asn, min(u.d) AS network_first
            FROM (SELECT DISTINCT account FROM e) a JOIN uses u ON u.account = a.account GROUP BY 1, 2
@@ -96,11 +96,13 @@ fn late_sql(span: Interval) -> String {
            SELECT {key},
              count(DISTINCT CASE WHEN u.licences > 0 THEN u.d END) AS days_watched_after,
              max(CASE WHEN w.network_first < e.d AND u.asn <> e.asn THEN 1 ELSE 0 END) AS home_network_after,
-             max(CASE WHEN w.network_first < e.d AND u.asn <> e.asn AND u.d <= e.d + 3 THEN 1 ELSE 0 END) AS same_device_home_after
+             max(CASE WHEN w.network_first < e.d AND u.asn <> e.asn AND (u.ja4 = e.ja4 OR NOT e.new_program) AND u.d <= e.d + 3 THEN 1 ELSE 0 END) AS same_device_home_after,
+             count(DISTINCT CASE WHEN u.ja4 = e.ja4 AND u.d > e.d THEN u.d END) AS program_days_after,
+             count(DISTINCT CASE WHEN u.ja4 <> e.ja4 AND u.ja4 <> '' AND u.d > e.d THEN u.d END) AS other_program_days_after
            FROM e JOIN uses u ON u.account = e.account AND u.device = e.device
            JOIN networks w ON w.w_account = u.account AND w.w_asn = u.asn
            WHERE u.d >= e.d AND u.d <= e.d + 14
-           GROUP BY 1, 2, 3, 4
+           GROUP BY 1, 2, 3, 4, 5
          ), {judged}
          ), kinds AS (
            SELECT campaign_id AS q_id, min(kind) AS campaign_kind FROM login_campaigns GROUP BY 1
@@ -113,12 +115,14 @@ fn late_sql(span: Interval) -> String {
            coalesce(l.days_watched_after, 0) AS days_watched_after,
            coalesce(l.home_network_after, 0) = 1 AS home_network_after,
            coalesce(l.same_device_home_after, 0) = 1 AS same_device_home_after,
+           coalesce(l.program_days_after, 0) AS program_days_after,
+           coalesce(l.other_program_days_after, 0) AS other_program_days_after,
            coalesce(j.verdict_takeover, 0) AS verdict_takeover, coalesce(j.verdict_benign, 0) AS verdict_benign
          FROM e
-         LEFT JOIN said s ON s.k1 = e.account AND s.k2 = e.d AND s.k3 = e.device AND s.k4 = e.asn
-         LEFT JOIN reset r ON r.k1 = e.account AND r.k2 = e.d AND r.k3 = e.device AND r.k4 = e.asn
-         LEFT JOIN later l ON l.k1 = e.account AND l.k2 = e.d AND l.k3 = e.device AND l.k4 = e.asn
-         LEFT JOIN judged j ON j.k1 = e.account AND j.k2 = e.d AND j.k3 = e.device AND j.k4 = e.asn
+         LEFT JOIN said s ON s.k1 = e.account AND s.k2 = e.d AND s.k3 = e.device AND s.k4 = e.asn AND s.k5 = e.ja4
+         LEFT JOIN reset r ON r.k1 = e.account AND r.k2 = e.d AND r.k3 = e.device AND r.k4 = e.asn AND r.k5 = e.ja4
+         LEFT JOIN later l ON l.k1 = e.account AND l.k2 = e.d AND l.k3 = e.device AND l.k4 = e.asn AND l.k5 = e.ja4
+         LEFT JOIN judged j ON j.k1 = e.account AND j.k2 = e.d AND j.k3 = e.device AND j.k4 = e.asn AND j.k5 = e.ja4
          LEFT JOIN kinds q ON q.q_id = coalesce(e.campaign_id, e.account_campaign_id)",
         e_d = d("day"),
         c_d = d("c.hour"),

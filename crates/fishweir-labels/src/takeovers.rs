@@ -20,7 +20,7 @@ use crate::series::between_sql;
 use crate::takeover_tables::{self as tables, TAKEOVERS};
 
 /// Version of the label model; stored with every label together with the functions' own version.
-pub const TAKEOVER_MODEL: &str = "takeover-model-2";
+pub const TAKEOVER_MODEL: &str = "takeover-model-3";
 /// Probability from which an episode is kept as a possible takeover.
 pub(crate) const KEPT: f64 = 0.02;
 /// Days of use without which nobody is judged; as in `account_episodes`.
@@ -131,7 +131,7 @@ fn counted(all: impl Iterator<Item = (u64, Option<u8>)>) -> Vec<Pattern> {
 /// between these than takeovers differ from members, so each is judged by itself.
 const STRATA: [(&str, f64); 5] = [
     ("new device, known network", 0.1),
-    ("known device, new network", 0.2),
+    ("known device, new network or program", 0.2),
     ("new device and network", 0.35),
     ("new device and country", 0.25),
     ("account not seen for weeks", 0.1),
@@ -579,7 +579,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "9"]),
+                fingerprint([self.label_source().as_str(), "10"]),
                 "start",
             )
         }

@@ -176,7 +176,7 @@ fn timeline(evaluator: &Evaluator, t: &Row) -> String {
         part(
             "account_episodes",
             "first_at",
-            "concat('used from ', CASE WHEN new_device THEN 'a new device' ELSE 'a known device' END, ' in ', country, ' AS', CAST(asn AS VARCHAR), CASE WHEN new_country THEN ' (new country)' WHEN new_network THEN ' (new network)' ELSE '' END, ': ', CAST(requests AS VARCHAR), ' requests, ', CAST(licences AS VARCHAR), ' licences')",
+            "concat('used from ', CASE WHEN new_device THEN 'a new device' ELSE 'a known device' END, ' in ', country, ' AS', CAST(asn AS VARCHAR), CASE WHEN new_country THEN ' (new country)' WHEN new_network THEN ' (new network)' WHEN new_program THEN ' (another program)' ELSE '' END, ': ', CAST(requests AS VARCHAR), ' requests, ', CAST(licences AS VARCHAR), ' licences')",
             "",
         ),
     ];

@@ -109,16 +109,16 @@ async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) ->
     let sql = "WITH mine AS (
           SELECT event_id AS id FROM true_events WHERE campaign IS NOT NULL AND stage IN ('checker', 'co_use', 'purchase', 'login_try')
         ), hits AS (
-          SELECT event_id, time, account, device, ip_prefix, asn FROM requests WHERE account IS NOT NULL
+          SELECT event_id, time, account, device, ip_prefix, asn, ja4 FROM requests WHERE account IS NOT NULL
           UNION ALL
-          SELECT event_id, time, account, device, ip_prefix, asn FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
+          SELECT event_id, time, account, device, ip_prefix, asn, ja4 FROM logins WHERE account IS NOT NULL AND outcome IN ('success', 'challenge_passed')
         ), uses AS (
           SELECT DISTINCT CAST(floor(CAST(h.time AS BIGINT) / 86400000000) AS BIGINT) AS d, hash64(h.account) AS a,
-            hash64(coalesce(h.device, h.ip_prefix, '')) AS v, coalesce(h.asn, -1) AS n
+            hash64(coalesce(h.device, h.ip_prefix, '')) AS v, coalesce(h.asn, -1) AS n, coalesce(h.ja4, '') AS j
           FROM mine m JOIN hits h ON h.event_id = m.id
         )
         SELECT DISTINCT u.d, u.a FROM uses u
-        JOIN account_episodes e ON e.account = u.a AND e.device = u.v AND e.asn = u.n AND CAST(floor(CAST(e.day AS BIGINT) / 86400000000) AS BIGINT) = u.d";
+        JOIN account_episodes e ON e.account = u.a AND e.device = u.v AND e.asn = u.n AND (e.ja4 = u.j OR NOT e.new_program) AND CAST(floor(CAST(e.day AS BIGINT) / 86400000000) AS BIGINT) = u.d";
     let mut out = Uses::new();
     for batch in session.sql(sql).await?.collect().await? {
         let column = |c: usize| batch.column(c).as_primitive::<Int64Type>();
@@ -130,7 +130,10 @@ async fn stolen_uses(project: &Project, evaluator: &Evaluator, folder: &Path) ->
 }
 
 async fn episodes(evaluator: &Evaluator, stolen: &Option<Uses>) -> Result<Vec<Episode>> {
-    let sql = "SELECT e.account_id, e.account, e.device, e.asn, CAST(e.day AS BIGINT) AS day_us, CAST(e.first_at AS BIGINT) AS from_us, CAST(e.last_at AS BIGINT) AS to_us, l.p_takeover, l.p_at_once, l.sign_ins, l.votes FROM account_episode_labels l JOIN account_episodes e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn";
+    // Several programs of one use are one episode of the label.
+    let sql = "SELECT e.account_id, e.account, e.device, e.asn, CAST(e.day AS BIGINT) AS day_us, CAST(e.first_at AS BIGINT) AS from_us, CAST(e.last_at AS BIGINT) AS to_us, l.p_takeover, l.p_at_once, l.sign_ins, l.votes FROM account_episode_labels l JOIN (
+          SELECT day, account, device, asn, min(account_id) AS account_id, min(first_at) AS first_at, max(last_at) AS last_at FROM account_episodes GROUP BY 1, 2, 3, 4
+        ) e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn";
     let rows = evaluator.rows(sql).await?;
     let all = rows.iter().map(|r| Episode {
         account: text(r, "account_id"),

@@ -29,6 +29,7 @@ struct From<'a> {
     device: &'a str,
     asn: u32,
     country: &'a str,
+    program: &'a str,
 }
 
 impl World {
@@ -36,7 +37,8 @@ impl World {
         let line = json!({
             "time": time, "service": "web", "method": "GET", "path": path, "status": 200, "device": from.device,
             "asn": from.asn, "country": from.country, "account": format!("m{n}"), "session": format!("{}-{n}", from.device),
-            "event_id": format!("{time}{path}{}{n}", from.device),
+            "ja4": (!from.program.is_empty()).then_some(from.program),
+            "event_id": format!("{time}{path}{}{}{n}", from.device, from.program),
         });
         let _ = writeln!(self.requests, "{line}");
     }
@@ -55,7 +57,9 @@ impl World {
     fn members(&mut self, day: u32) {
         for n in 0..MEMBERS {
             let tv = format!("tv-{n}");
-            let home = From { device: &tv, asn: 64_500 + n % 7, country: "SE" };
+            // Each set is updated once in a while, and keeps what it got.
+            let program = ["t13d-old", "t13d-new"][usize::from(day > 8 + n % 11)];
+            let home = From { device: &tv, asn: 64_500 + n % 7, country: "SE", program };
             for k in 0..3 {
                 self.request(&at(day, 36_000 + k * 900 + n * 7), n, home, "/home");
             }
@@ -87,7 +91,7 @@ impl World {
     fn stuffing(&mut self) {
         for k in 0..300u32 {
             let machine = format!("bot-{}", k % 6);
-            let from = From { device: &machine, asn: 64_990, country: "BR" };
+            let from = From { device: &machine, asn: 64_990, country: "BR", program: "" };
             let time = at(14 + k / 150, 20_000 + k % 150 * 300);
             let hit = (k % 75 == 40).then_some(100 + k / 75);
             match hit {
@@ -182,6 +186,42 @@ fn a_stolen_list_is_a_campaign_and_what_it_opened_is_taken() {
     assert!(campaign["precision"].as_f64().unwrap() > 0.9 && campaign["fired"] == 4.0, "{campaign:#}");
     let report = p.ok(&["report", "--for", "engineer", "--period", "2026-10"]);
     assert!(report.contains("## Theft of accounts") && report.contains(id), "{report}");
+}
+
+// The thief comes as the member's own set from the member's own operator; only the program differs.
+#[test]
+fn a_session_that_speaks_like_another_program_and_goes_is_stolen() {
+    let mut w = World::default();
+    for day in 1..=LAST_DAY {
+        w.members(day);
+        // Sets that show account pages in a view of their own do so again and again.
+        for n in (0..MEMBERS).filter(|n| n % 5 == 2) {
+            let tv = format!("tv-{n}");
+            let view = From { device: &tv, asn: 64_500 + n % 7, country: "SE", program: "t13d-view" };
+            w.request(&at(day, 41_000 + n * 7), n, view, "/account");
+        }
+    }
+    for n in [60, 61, 63] {
+        let tv = format!("tv-{n}");
+        let thief = From { device: &tv, asn: 64_500 + n % 7, country: "SE", program: "t13d-tool" };
+        for (k, path) in ["/token", "/profile", "/account"].into_iter().enumerate() {
+            w.request(&at(14 + n % 3, 30_000 + k as u32), n, thief, path);
+        }
+    }
+    let p = Project::new();
+    w.ingest(&p);
+    p.ok(&["run"]);
+    let alone =
+        "SELECT ja4, count(*) AS n FROM account_episodes WHERE NOT new_device AND NOT new_network GROUP BY 1";
+    assert_eq!(p.sql(alone), json!([{"ja4": "t13d-tool", "n": 3}]), "neither updates nor views");
+    let takeovers = p.json(&["takeovers", "--format", "json"]);
+    let stolen = takeovers.as_array().unwrap().iter().filter(|t| t["driver"] == "stolen_session");
+    let votes: Vec<&str> = stolen.filter_map(|t| t["votes"].as_str()).collect();
+    assert_eq!(votes.len(), 3, "{takeovers:#}");
+    assert!(
+        votes.iter().all(|v| v.contains("foreign_program") && v.contains("program_goes_back")),
+        "{votes:?}"
+    );
 }
 
 #[test]
