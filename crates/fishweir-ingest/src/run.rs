@@ -342,19 +342,11 @@ impl Ingest {
             return Ok(());
         }
         let format = self.format_of(&head, stream)?;
+        if format == Format::Parquet {
+            return self.parquet(&input, stream, open, tally, progress).await;
+        }
         let count = Arc::new(AtomicU64::new(0));
         let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
-        if format == Format::Parquet {
-            if file.parquet(&input, &mut open.waiting).await? {
-                return Ok(());
-            }
-            self.flush(open, tally, progress).await;
-            let Some(tables) = open.tables.get_mut(&stream) else { return Ok(()) };
-            tables.raw.refresh().await?;
-            let count = Arc::new(AtomicU64::new(0));
-            let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
-            return file.parquet(&input, &mut open.waiting).await.map(drop);
-        }
         let identity = match stdin_reader {
             Some(_) => Some(ledger.fresh(&self.shared.source.name, &head)),
             None => {
@@ -374,6 +366,30 @@ impl Ingest {
             None => input::open(&input, Arc::clone(&file.count))?,
         };
         file.text(ChunkReader::new(bytes, limits), format, identity).await
+    }
+
+    // Twice where the same content waits for its commit: only that tells what is left to read.
+    async fn parquet(
+        &self,
+        input: &Input,
+        stream: Stream,
+        open: &mut Open,
+        tally: &mut Tally,
+        progress: &dyn Progress,
+    ) -> Result<(), FileError> {
+        let report = tally.files.len() - 1;
+        while let Some(tables) = open.tables.get_mut(&stream) {
+            let count = Arc::new(AtomicU64::new(0));
+            let mut file = OneFile { ingest: self, stream, tables, report, tally, progress, count };
+            if file.parquet(input, &mut open.waiting).await? {
+                break;
+            }
+            self.flush(open, tally, progress).await;
+            if let Some(tables) = open.tables.get_mut(&stream) {
+                tables.raw.refresh().await?;
+            }
+        }
+        Ok(())
     }
 
     fn stream_of(&self, input: &Input) -> Result<Stream, FileError> {
