@@ -1,8 +1,9 @@
 /*
 name: account_uses
 description: >-
-  Every device, network and program (JA4) that used an account on a day, with when each was last seen on this account in the six
-  weeks before: what is new and what is known. Nothing later than the day is in it.
+  Every device and network that used an account on a day, with when each was last seen on this account in the six weeks before:
+  what is new and what is known. A program (JA4) that is new to a known device is a row of its own, `new_program`; else `ja4` is the
+  first of several. Nothing later than the day is in it.
 version: 3
 grain: day
 time: day

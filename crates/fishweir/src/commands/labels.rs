@@ -91,8 +91,9 @@ struct Proposal {
 // The choice follows from seed and episode alone, so that the same call proposes the same episodes and
 // an estimate knows with which chance each was chosen.
 async fn proposals(evaluator: &Evaluator, args: &ReviewArgs) -> Result<Vec<Proposal>> {
+    // Several programs of one use are one episode to judge.
     let sql = format!(
-        "SELECT e.episode_id, e.account_id AS account, e.first_at, e.country, l.p_takeover, l.votes FROM account_episode_labels l JOIN (SELECT day, account, device, asn, min(episode_id) AS episode_id, min(account_id) AS account_id, min(first_at) AS first_at, min(country) AS country FROM account_episodes GROUP BY 1, 2, 3, 4) e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn WHERE {} ORDER BY e.episode_id",
+        "SELECT e.episode_id, min(e.account_id) AS account, min(e.first_at) AS first_at, min(e.country) AS country, min(l.p_takeover) AS p_takeover, min(l.votes) AS votes FROM account_episode_labels l JOIN account_episodes e ON e.day = l.day AND e.account = l.account AND e.device = l.device AND e.asn = l.asn WHERE {} GROUP BY e.episode_id ORDER BY e.episode_id",
         between("l.day", args.from.as_deref(), args.to.as_deref())?
     );
     let rows = evaluator.rows(&sql).await?;
