@@ -6,7 +6,7 @@ description: >-
   use by the end of the day; what the labelling functions judge. Accounts first seen within the week
   before are left out; those never seen before are in it from the fifteenth day of data on, without `history_days`. Nothing later
   than the day is in it.
-version: 3
+version: 4
 grain: day
 time: day
 interval: day
@@ -120,7 +120,7 @@ SELECT
   coalesce(b.program_back, 0) = 1 AS program_back,
   f.d - f.account_first AS history_days,
   f.d - f.account_last AS idle_days,
-  f.network_uses AS network_days,
+  f.network_last - f.network_first AS network_span_days,
   f.requests, f.served, f.refused, f.licences, f.account_pages, f.routes, f.sessions, f.hours,
   CAST((CAST(f.last_at AS BIGINT) - CAST(f.first_at AS BIGINT)) / 1000000 AS BIGINT) AS span_s,
   CAST(CAST(f.first_at AS BIGINT) / 3600000000 % 24 AS BIGINT) AS hour_utc,

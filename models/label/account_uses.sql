@@ -4,7 +4,7 @@ description: >-
   Every device and network that used an account on a day, with when each was last seen on this account in the six weeks before:
   what is new and what is known. A program (JA4) that is new to a known device is a row of its own, `new_program`; else `ja4` is the
   first of several. Nothing later than the day is in it.
-version: 3
+version: 4
 grain: day
 time: day
 interval: day
@@ -52,7 +52,7 @@ WITH used AS (
     max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
     max(CASE WHEN h.h_device = t.device AND h.h_ja4 = t.ja4 THEN h.h_d END) AS program_last,
     max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
-    count(CASE WHEN h.h_asn = t.asn THEN 1 END) AS network_uses,
+    min(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_first,
     max(CASE WHEN h.h_country = t.country THEN h.h_d END) AS country_last,
     min(h.h_d) AS account_first,
     max(h.h_d) AS account_last
@@ -66,7 +66,7 @@ SELECT date_bin(INTERVAL '1 day', min(first_at)) AS day, d,
   sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
   sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
   min(first_at) AS first_at, max(last_at) AS last_at,
-  max(device_last) AS device_last, max(network_last) AS network_last, max(network_uses) AS network_uses,
+  max(device_last) AS device_last, max(network_last) AS network_last, min(network_first) AS network_first,
   max(country_last) AS country_last, min(account_first) AS account_first, max(account_last) AS account_last
 FROM (SELECT *, CASE WHEN device_last IS NOT NULL AND program_last IS NULL AND requests > 0 THEN ja4 ELSE '' END AS odd_program FROM uses) u
 GROUP BY d, account, account_id, device, asn, odd_program

@@ -18,5 +18,5 @@ pub use compare::{Difference, difference};
 pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 pub use impact::{Effect, Impact, ImpactError, impact};
 pub use novelty::{NoveltyConfig, NoveltyDetector};
-pub use scan::{BurstScan, PeekBack, ScanConfig, scan_bursts};
+pub use scan::{BurstScan, PeekBack, ScanConfig, scan_bursts, scan_first_days};
 pub use stats::{Bounds, discoveries, logistic, median, normal_tail, poisson_bounds, wilson};

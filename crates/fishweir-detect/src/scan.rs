@@ -49,6 +49,8 @@ const DISPERSION_MEMORY: f64 = 3_000.0;
 const USUAL_ERROR: f64 = 0.25;
 /// How far above what is known one minute may teach: a burst that did not open must not hide the next one.
 const DISPERSION_STEP: f64 = 4.0;
+/// Minutes of data after which the first days may be judged by themselves: before, who is at home is hardly known.
+const FIRST_HOURS: usize = 8 * 60;
 /// Attack requests that an open burst waits for before it is given up.
 const PATIENCE: f64 = 8.0;
 
@@ -59,6 +61,18 @@ const PATIENCE: f64 = 8.0;
 #[must_use]
 pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
     let mut s = BurstScan::new(series, config.clone());
+    for k in counts {
+        s.tick(*k);
+    }
+    s.finish(counts.len())
+}
+
+/// Returns the bursts of the first days of a series, from midnight, by start, like [`scan_bursts`] but with the usual rate
+/// of each half hour taken from all these days: the lower median of their means, so that a flood on one of them is not usual.
+/// Nothing opens within the first eight hours of data, nor at all before a second day has begun.
+#[must_use]
+pub fn scan_first_days(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
+    let Some(mut s) = BurstScan::taught(series, counts, config.clone()) else { return Vec::new() };
     for k in counts {
         s.tick(*k);
     }
@@ -149,6 +163,31 @@ impl BurstScan {
             blocked_until: 0,
             out: Vec::new(),
         }
+    }
+
+    // A scan that knows from the start what is usual on the days to come; `None` where there is one day only.
+    #[expect(clippy::cast_precision_loss, reason = "minutes and days")]
+    fn taught(series: usize, counts: &[f64], config: ScanConfig) -> Option<Self> {
+        let mut means = vec![Vec::new(); BINS];
+        for (i, piece) in counts.chunks(BIN).enumerate() {
+            let known: Vec<f64> = piece.iter().copied().filter(|k| !k.is_nan()).collect();
+            if !known.is_empty() {
+                means[i % BINS].push(known.iter().sum::<f64>() / known.len() as f64);
+            }
+        }
+        if means.iter().all(|m| m.len() < 2) {
+            return None;
+        }
+        let mut scan = Self::new(series, config);
+        for (bin, means) in scan.bins.iter_mut().zip(&mut means) {
+            means.sort_by(f64::total_cmp);
+            bin.mean = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
+            bin.days = means.len() as f64;
+        }
+        // As sure as after one day.
+        scan.seen = WARM_UP;
+        scan.blocked_until = counts.iter().position(|k| !k.is_nan())? + FIRST_HOURS;
+        Some(scan)
     }
 
     /// Takes the count of the next minute; NaN means no data.
@@ -499,6 +538,27 @@ mod tests {
         assert!(z(&rare, 12.0) > 8.0 && rare.peek(12.0, 1.0).expect("three days").0 < 7.0);
         assert!(z(&rare, 4.0) < 6.0 && z(&rare, 0.0) < 1e-9);
         assert!(z(&busy, 12.0) < 1.0 && z(&busy, 60.0) > 8.0);
+    }
+
+    #[test]
+    fn a_flood_on_the_first_day_is_found_once_there_is_a_second() {
+        let flood = |t: usize| if (900..1_380).contains(&t) { 11.0 } else { 0.0 };
+        let series = counts(3, |t| 12.0 * daily(t) + flood(t));
+        let config = ScanConfig::default();
+        for days in [2, 3] {
+            let found = scan_first_days(2, &series[..days * DAY], &config);
+            assert_eq!(found.len(), 1, "{days}: {found:?}");
+            let f = &found[0];
+            assert!(f.start.abs_diff(900) <= 6 && f.end.abs_diff(1_379) <= 6, "{} {}", f.start, f.end);
+            let excess: f64 = f.points.iter().map(|p| p.observed - p.expected).sum();
+            assert!((excess / (11.0 * 480.0) - 1.0).abs() < 0.25, "{days}: {excess}");
+        }
+        assert!(
+            scan_first_days(0, &series[..DAY], &config).is_empty(),
+            "one day does not tell what is usual"
+        );
+        assert!(scan_first_days(0, &[f64::NAN; 3 * DAY], &config).is_empty());
+        assert!(scan_first_days(0, &counts(3, daily), &config).is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::notes::{self, Note};
 use crate::patterns::{self, Pattern, patterns, source_tier};
 use crate::raw::{self, Driver, Look};
 use crate::series::{self, Minutes, between_sql};
-use crate::strangers;
+use crate::strangers::{self, Kind, Strangers};
 use crate::write;
 
 /// Native model of `dos_incidents`, `dos_incident_minutes` and `dos_incident_drivers`.
@@ -130,16 +130,27 @@ impl DosIncidents {
         );
         let minutes = series::load(catalog, span, focus, self.config.excess_min).await?;
         let surges = minutes.as_ref().map(|m| self.surges(m, catalog.threads())).unwrap_or_default();
-        let strangers = strangers::load(catalog, span, focus, &self.scan).await?;
+        let strangers = strangers::load(catalog, Kind::New, span, focus, &self.scan).await?;
+        let young = strangers::young(catalog, focus).await?;
+        let foreign = match young {
+            Some(days) => strangers::load(catalog, Kind::Foreign, span, days, &self.scan).await?,
+            None => None,
+        };
         let around = Around {
             span,
             decided_us: first_decision(catalog).await?,
             notes: notes::load(catalog, Interval::new(focus.from_us - DAY_US, span.to_us)).await?,
         };
+        let of = |kind, told: Option<&Strangers>| {
+            let found = candidates(minutes.as_ref(), surges.clone(), told);
+            found.into_iter().map(move |c| (kind, c))
+        };
         let mut out: Vec<Incident> = Vec::new();
-        for c in candidates(minutes.as_ref(), surges, strangers.as_ref()) {
-            if focus.contains(around.at(c.start)) {
-                let mut one = self.describe(catalog, &around, &c).await?;
+        for (kind, c) in of(Kind::Foreign, foreign.as_ref()).chain(of(Kind::New, strangers.as_ref())) {
+            let start = around.at(c.start);
+            let first_days = foreign.is_some() && young.is_some_and(|days| days.contains(start));
+            if focus.contains(start) && first_days == (kind == Kind::Foreign) {
+                let mut one = self.describe(catalog, &around, kind, &c).await?;
                 while out.iter().any(|o| o.id == one.id) {
                     one.id.push_str("-b");
                 }
@@ -161,6 +172,7 @@ impl DosIncidents {
         &self,
         catalog: &Catalog,
         around: &Around,
+        strange: Kind,
         c: &Candidate,
     ) -> Result<Incident, PipelineError> {
         let range = Interval::new(around.at(c.start), around.at(c.end + 1));
@@ -170,7 +182,7 @@ impl DosIncidents {
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
-        let scope = raw::Scope { told, burst, mine: c.measured_on.as_deref() };
+        let scope = raw::Scope { told, burst, mine: c.measured_on.as_deref(), kind: strange };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
@@ -510,13 +522,19 @@ impl NativeModel for DosIncidents {
         Model {
             grain: Grain::Minute,
             keys: vec!["incident_id".to_owned()],
-            inputs: ["request_minutes", "decision_hours", "stranger_minutes", homes::DAYS]
-                .map(str::to_owned)
-                .to_vec(),
+            inputs: [
+                "request_minutes",
+                "decision_hours",
+                "stranger_minutes",
+                strangers::FOREIGN,
+                homes::DAYS,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-15", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-16", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }
@@ -533,7 +551,11 @@ impl NativeModel for DosIncidents {
         now_us: i64,
     ) -> Result<NativeOutput, PipelineError> {
         // Rows behind the border may belong to an incident that began before it.
-        let wide = Interval::new(range.from_us - OVERLAP_DAYS * DAY_US, range.to_us);
+        let mut wide = Interval::new(range.from_us - OVERLAP_DAYS * DAY_US, range.to_us);
+        // Every further day of the first ones changes what was usual on all of them.
+        if let Some(days) = strangers::young(catalog, wide).await?.filter(|d| range.from_us < d.to_us) {
+            wide.from_us = wide.from_us.min(days.from_us);
+        }
         let mut incidents = Vec::new();
         let mut at = wide.from_us;
         while at < wide.to_us {

@@ -4,6 +4,7 @@
 //! Between two minutes the last sixty seconds are held against the forecast of the minute that has
 //! begun; whatever opens that way must be confirmed by the minutes themselves, or it is withdrawn.
 
+mod arrivals;
 mod judge;
 pub(crate) mod newcomers;
 mod rates;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use crate::classify::{SurgeKind, attack_probability, kind};
 use crate::homes::Homes;
 use crate::incidents::identity;
+use crate::live::arrivals::Arrivals;
 use crate::live::judge::Judged;
 use crate::live::newcomers::{Counted, Newcomers};
 use crate::live::tally::Tally;
@@ -220,6 +222,7 @@ pub struct LiveWatch {
     second: Option<i64>,
     ring: VecDeque<Vec<Count>>,
     newest: Vec<Vec<Count>>,
+    arrivals: Arrivals,
     minute: Minute,
     past: VecDeque<Minute>,
     rates: VecDeque<(i64, Vec<LiveMinute>)>,
@@ -251,6 +254,7 @@ impl LiveWatch {
             scans: told.then(Vec::new),
             marks: Marks::new(&scan, history.marks),
             newcomers: Newcomers::default(),
+            arrivals: Arrivals::default(),
             config,
             scan,
             from_us: history.from_us,
@@ -409,6 +413,9 @@ impl LiveWatch {
             let minute = self.minute.number;
             let counted = Counted { second, minute, series, client, network, ja4, foreign, pending };
             self.marks.count(&counted);
+            if foreign {
+                self.arrivals.add(second, client);
+            }
             self.await_licence(hit.session, counted);
         }
     }
@@ -578,10 +585,12 @@ impl LiveWatch {
                 list.extend(self.routes[i].clone().map(|name| (size, name)));
             }
         }
-        let foreign = |all: &[Count], part: f64| {
-            all.first().is_some_and(|whole| self.marks.is_foreign_burst(whole.foreign, part))
+        let foreign = |all: &[Count], part: f64, seconds: usize| {
+            let from = second - i64::try_from(seconds).unwrap_or(0);
+            let clients = self.arrivals.clients(from, second);
+            all.first().is_some_and(|whole| self.marks.is_foreign_burst(whole.foreign, part, clients))
         };
-        if self.scans.is_some() && (foreign(&last, 1.0) || foreign(&newest, SHORT_PART)) {
+        if self.scans.is_some() && (foreign(&last, 1.0, RING_S) || foreign(&newest, SHORT_PART, SHORT_S)) {
             seen[STRANGERS].get_or_insert_default();
         }
         let mark = self.marks.peek(part_of_minute(second), self.newcomers.share());

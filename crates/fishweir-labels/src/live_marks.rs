@@ -15,6 +15,9 @@ pub(crate) const JA4: u8 = 0;
 pub(crate) const NETWORK: u8 = 1;
 pub(crate) const FOREIGN: u8 = 2;
 
+/// Foreign clients within a minute that hardly ever come by chance, and requests that are enough of them.
+const SEVERAL: usize = 6;
+const SEVERAL_MIN: f64 = 8.0;
 const MARKS_MAX: usize = 150;
 const NEWCOMERS_MAX: usize = 10_000;
 /// Strangers of a minute that make a mark worth following.
@@ -122,12 +125,14 @@ impl Marks {
         }
     }
 
-    /// Returns whether foreign strangers stand out who came in the `part` of a minute.
-    pub(crate) fn is_foreign_burst(&self, k: f64, part: f64) -> bool {
+    /// Returns whether foreign strangers stand out who came in the `part` of a minute. One newcomer asks for a dozen things at
+    /// once; several at the same time hardly ever come by chance, and then fewer requests are enough.
+    pub(crate) fn is_foreign_burst(&self, k: f64, part: f64, clients: usize) -> bool {
         let one = self.all.get(&(FOREIGN, 0));
-        one.and_then(|one| one.scan.peek_rare(k, part)).is_some_and(|(z, expected)| {
-            z >= self.config.open_z + EARLY_MARGIN && k - expected >= self.config.excess_min
-        })
+        let (margin, least) =
+            if clients >= SEVERAL { (0.0, SEVERAL_MIN) } else { (EARLY_MARGIN, self.config.excess_min) };
+        one.and_then(|one| one.scan.peek_rare(k, part))
+            .is_some_and(|(z, expected)| z >= self.config.open_z + margin && k - expected >= least)
     }
 
     /// Returns how many whole minutes ago the burst of a followed mark began that stands out in the `part` of

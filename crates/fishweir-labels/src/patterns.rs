@@ -4,8 +4,8 @@ use crate::raw::{ClientSums, Look};
 
 /// Answered requests from which on their time says something.
 const COST_SEEN: f64 = 8.0;
-/// Share of answers after ten seconds from which on connections are held, whatever was asked.
-const HELD: (f64, f64) = (0.75, 0.95);
+/// Share of answers after half a minute from which on connections are held, whatever was asked.
+const HELD: (f64, f64) = (0.6, 0.85);
 /// Tags weaker than this are left out.
 const LEAST: f64 = 0.3;
 
@@ -87,7 +87,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     tag(
         "low_and_slow",
         ramp(slow, HELD.0, HELD.1),
-        format!("{:.0} % of the answers took over ten seconds", slow * 100.0),
+        format!("{:.0} % of the answers took over half a minute", slow * 100.0),
     );
     let (bursts, calm) = pulses(minutes);
     let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0) } else { 0.0 };

@@ -12,11 +12,14 @@ use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, tim
 
 use crate::homes::{self, Homes};
 use crate::series::between_sql;
+use crate::strangers::Kind;
 
 /// Attributes that rules are made of; the first two describe requests, the others clients.
 pub(crate) const DIMENSIONS: [&str; 7] =
     ["route", "method", "country", "asn", "ja4", "agent_class", "ip_prefix"];
 pub(crate) const REQUEST_DIMENSIONS: usize = 2;
+/// Servers and balancers commonly give up an answer after half a minute: what is open longer is held open.
+const HELD_US: i64 = 30_000_000;
 const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 /// A session that was granted a licence so long ago may still be watching.
@@ -58,7 +61,7 @@ pub(crate) struct ClientSums {
     pub(crate) agents_per_client: f64,
     /// Served, or held for long before they were not.
     pub(crate) answered: f64,
-    /// Of those, after more than ten seconds.
+    /// Of those, after longer than anybody waits for an answer.
     pub(crate) slow: f64,
     pub(crate) paths: f64,
     pub(crate) usual_pair: f64,
@@ -120,6 +123,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) burst: bool,
     /// Condition on its strangers; `None` counts all of them.
     pub(crate) mine: Option<&'a str>,
+    /// Who counts as a stranger.
+    pub(crate) kind: Kind,
 }
 
 /// Returns what the raw rows say of a surge, against the time before `calm_us`; `None` when they are gone.
@@ -130,13 +135,16 @@ pub(crate) async fn look(
     peak_us: i64,
     scope: Scope<'_>,
 ) -> Result<Option<Look>, PipelineError> {
-    let Scope { told, burst, mine } = scope;
+    let Scope { told, burst, mine, kind } = scope;
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
     // Before the whole of it, also where only a part is looked at.
     let end = calm_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
-    let base = base_sql(during, before, catalog).await?;
+    let base = match kind {
+        Kind::New => base_sql(during, before, catalog).await?,
+        Kind::Foreign => foreign_sql(during, before),
+    };
     let (leaves, values) = leaves(catalog, &base, told && burst).await?;
     if leaves.iter().all(|l| l.during == 0.0) {
         return Ok(None);
@@ -153,7 +161,10 @@ pub(crate) async fn look(
     out.odd = clients(catalog, &base, true, mine).await?;
     out.odd_before = clients(catalog, &base, false, mine).await?;
     let day = during.from_us - during.from_us.rem_euclid(DAY_US);
-    if let Some(homes) = homes::load(catalog, day).await?.filter(|_| told) {
+    if kind == Kind::Foreign {
+        // By definition; no earlier day tells who watches from where.
+        out.foreign_share = told.then_some(1.0);
+    } else if let Some(homes) = homes::load(catalog, day).await?.filter(|_| told) {
         out.foreign_share = foreign_share(catalog, &base, mine, &homes, scale).await?;
     }
     out.cost = cost(catalog, &base, mine).await?;
@@ -219,6 +230,43 @@ async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Resu
         d = between_sql("time", during),
         b = between_sql("time", before),
     ))
+}
+
+// The same where only the foreign are told: the definition of `foreign_minutes`, with homes over all of both windows.
+fn foreign_sql(during: Interval, before: Interval) -> String {
+    debug_assert!(before.to_us <= during.from_us);
+    let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
+    format!(
+        "WITH played AS (
+           SELECT DISTINCT hash64(session) AS session_key, true AS has_played FROM requests
+           WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status < 400
+         ), homes AS (
+           SELECT DISTINCT r.ja4 AS home_program, coalesce(r.asn, -1) AS home_network FROM played p
+           JOIN (SELECT * FROM requests WHERE {wide} AND session IS NOT NULL) r ON p.session_key = hash64(r.session)
+         ), programs AS (
+           SELECT DISTINCT home_program, true AS program_home FROM homes
+         ), networks AS (
+           SELECT DISTINCT home_network, true AS network_home FROM homes
+         ), hits AS (
+           SELECT *, time >= {from} AS during, hash64(coalesce(device, ip, '')) AS client,
+             coalesce(asn, -1) AS network, hash64(session) AS session_key
+           FROM requests WHERE {hull} AND (({d}) OR ({b}))
+         ), base AS (
+           SELECT h.*, h.has_played IS NULL
+             AND ((h.ja4 IS NOT NULL AND h.program_home IS NULL) OR (h.network >= 0 AND n.network_home IS NULL)) AS odd,
+             h.has_played IS NOT NULL AS familiar
+           FROM networks n RIGHT JOIN (
+             SELECT h1.*, m.program_home FROM programs m RIGHT JOIN (
+               SELECT h0.*, p.has_played FROM played p RIGHT JOIN hits h0 ON p.session_key = h0.session_key
+             ) h1 ON m.home_program = h1.ja4
+           ) h ON n.home_network = h.network
+         ) ",
+        wide = between_sql("time", wide),
+        from = time_literal(during.from_us),
+        hull = between_sql("time", Interval::new(before.from_us, during.to_us)),
+        d = between_sql("time", during),
+        b = between_sql("time", before),
+    )
 }
 
 fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
@@ -352,7 +400,7 @@ async fn clients(
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
              CAST(count(DISTINCT ja3) AS DOUBLE) AS ja3s, CAST(count(DISTINCT ja4) AS DOUBLE) AS ja4s,
-             CAST(count(*) FILTER (WHERE latency_us > 10000000) AS DOUBLE) AS slow,
+             CAST(count(*) FILTER (WHERE latency_us > {HELD_US}) AS DOUBLE) AS slow,
              CAST(count(*) FILTER (WHERE status < 400 OR latency_us > 10000000) AS DOUBLE) AS answered,
              CAST(count(DISTINCT path) AS DOUBLE) AS paths,
              CAST(count(*) FILTER (WHERE usual_pair) AS DOUBLE) AS usual,

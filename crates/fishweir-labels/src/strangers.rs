@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts};
+use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts, scan_first_days};
 use fishweir_engine::hash64;
-use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
 use crate::candidates::{Candidate, GROUP_GAP_MIN};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
@@ -48,39 +48,74 @@ pub(crate) struct Strangers {
     bursts: Vec<Surge>,
 }
 
-/// Returns the series of a span and their bursts; `None` where strangers are not told apart in it.
+/// Who counts as a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Who was not seen on earlier days.
+    New,
+    /// On the first days: who comes from where nobody watches.
+    Foreign,
+}
+
+impl Kind {
+    fn table(self) -> &'static str {
+        match self {
+            Self::New => "stranger_minutes",
+            Self::Foreign => FOREIGN,
+        }
+    }
+}
+
+pub(crate) const FOREIGN: &str = "foreign_minutes";
+/// Days that are too young to tell strangers and to have taught what is usual of them.
+const YOUNG_DAYS: i64 = 3;
+
+/// Returns the days in a span, from the first to the end of the last, on which only the foreign are told; those of the
+/// latest start of data that reaches into the span. `None` where there are none.
+pub(crate) async fn young(catalog: &Catalog, span: Interval) -> Result<Option<Interval>, PipelineError> {
+    if catalog.lake().existing(FOREIGN).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT DISTINCT CAST(floor(CAST(minute AS BIGINT) / {DAY_US}) AS BIGINT) AS day FROM {FOREIGN} WHERE {} ORDER BY 1",
+        between_sql("minute", Interval::new(span.from_us - YOUNG_DAYS * DAY_US, span.to_us))
+    );
+    let mut days: Vec<i64> = Vec::new();
+    for batch in catalog.query(&[FOREIGN], &sql).await? {
+        days.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().map(|d| d * DAY_US));
+    }
+    let Some(last) = days.last().map(|d| d + DAY_US) else { return Ok(None) };
+    let first = days.into_iter().find(|d| *d >= last - YOUNG_DAYS * DAY_US).unwrap_or(last);
+    Ok(Some(Interval::new(first, last)).filter(|d| d.to_us > span.from_us))
+}
+
+/// Returns the series of a span and their bursts; `None` where strangers are not told apart in it. For the foreign `focus` is
+/// the first days, and nothing outside of them is loaded.
 pub(crate) async fn load(
     catalog: &Catalog,
+    kind: Kind,
     span: Interval,
     focus: Interval,
     config: &ScanConfig,
 ) -> Result<Option<Strangers>, PipelineError> {
-    if catalog.lake().existing("stranger_minutes").await?.is_none() {
+    let table = kind.table();
+    if catalog.lake().existing(table).await?.is_none() {
         return Ok(None);
     }
-    if usual_share(catalog, focus).await?.is_none_or(|s| s > USUAL_MAX) {
+    if usual_share(catalog, table, focus).await?.is_none_or(|s| s > USUAL_MAX) {
         return Ok(None);
     }
-    let least = config.excess_min;
-    let busiest = format!(
-        "SELECT dimension, value FROM stranger_minutes WHERE {} AND strangers > 0 GROUP BY 1, 2 HAVING sum(strangers) >= {least} ORDER BY max(strangers) DESC, 1, 2 LIMIT {VALUES_MAX}",
-        between_sql("minute", focus)
-    );
-    let mut marks = vec![Mark::All];
-    for batch in catalog.query(&["stranger_minutes"], &busiest).await? {
-        let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
-        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
-        marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));
-    }
+    let marks = busiest(catalog, table, focus, config.excess_min).await?;
     let index: BTreeMap<&Mark, usize> = marks.iter().enumerate().map(|(i, m)| (m, i)).collect();
     let minutes = usize::try_from((span.to_us - span.from_us) / MINUTE_US).unwrap_or(0);
+    let within = if kind == Kind::Foreign { focus } else { span };
     let mut counts = vec![vec![0.0; minutes]; marks.len()];
     let mut told = vec![false; minutes];
     let all = format!(
-        "SELECT minute, dimension, value, CAST(strangers AS BIGINT) FROM stranger_minutes WHERE {} AND strangers IS NOT NULL",
-        between_sql("minute", span)
+        "SELECT minute, dimension, value, CAST(strangers AS BIGINT) FROM {table} WHERE {} AND strangers IS NOT NULL",
+        between_sql("minute", within)
     );
-    for batch in catalog.query(&["stranger_minutes"], &all).await? {
+    for batch in catalog.query(&[table], &all).await? {
         let minute = batch.column(0).as_primitive::<TimestampMicrosecondType>();
         let (Some(d), Some(v)) = (text(batch.column(1)), text(batch.column(2))) else { continue };
         let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
@@ -111,17 +146,45 @@ pub(crate) async fn load(
     }
     let last = told.iter().rposition(|t| *t).map_or(0, |m| m + 1);
     counts.iter_mut().for_each(|c| c.truncate(last));
-    let bursts = counts.iter().enumerate().flat_map(|(i, c)| scan_bursts(i, c, config)).collect();
+    let scan = match kind {
+        Kind::New => scan_bursts,
+        Kind::Foreign => scan_first_days,
+    };
+    let bursts = counts.iter().enumerate().flat_map(|(i, c)| scan(i, c, config)).collect();
     Ok((last > 0).then_some(Strangers { marks, counts, bursts }))
 }
 
-// Share of all requests that strangers bring; `None` where they are not told apart.
-async fn usual_share(catalog: &Catalog, span: Interval) -> Result<Option<f64>, PipelineError> {
+// The marks that strangers had most in a minute, behind all of them.
+async fn busiest(
+    catalog: &Catalog,
+    table: &'static str,
+    focus: Interval,
+    least: f64,
+) -> Result<Vec<Mark>, PipelineError> {
     let sql = format!(
-        "SELECT CAST(sum(strangers) AS DOUBLE) / CAST(sum(requests) AS DOUBLE) FROM stranger_minutes WHERE dimension = 'route' AND strangers IS NOT NULL AND {}",
+        "SELECT dimension, value FROM {table} WHERE {} AND strangers > 0 GROUP BY 1, 2 HAVING sum(strangers) >= {least} ORDER BY max(strangers) DESC, 1, 2 LIMIT {VALUES_MAX}",
+        between_sql("minute", focus)
+    );
+    let mut marks = vec![Mark::All];
+    for batch in catalog.query(&[table], &sql).await? {
+        let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
+        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
+        marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));
+    }
+    Ok(marks)
+}
+
+// Share of all requests that strangers bring; `None` where they are not told apart.
+async fn usual_share(
+    catalog: &Catalog,
+    table: &'static str,
+    span: Interval,
+) -> Result<Option<f64>, PipelineError> {
+    let sql = format!(
+        "SELECT CAST(sum(strangers) AS DOUBLE) / CAST(sum(requests) AS DOUBLE) FROM {table} WHERE dimension = 'route' AND strangers IS NOT NULL AND {}",
         between_sql("minute", span)
     );
-    for batch in catalog.query(&["stranger_minutes"], &sql).await? {
+    for batch in catalog.query(&[table], &sql).await? {
         let share = batch.column(0).as_primitive::<Float64Type>();
         if share.is_valid(0) {
             return Ok(Some(share.value(0)));

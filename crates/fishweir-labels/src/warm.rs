@@ -49,7 +49,7 @@ pub async fn live_history(
     if out.routes.is_empty() {
         return Ok(out);
     }
-    if let Some(s) = strangers::load(catalog, span, focus, scan).await? {
+    if let Some(s) = strangers::load(catalog, strangers::Kind::New, span, focus, scan).await? {
         let length = out.counts.first().map_or(0, Vec::len);
         // A route that strangers never came to has had none, wherever strangers are told at all.
         let all = s.series(&Mark::All).map(<[f64]>::to_vec).unwrap_or_default();

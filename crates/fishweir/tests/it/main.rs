@@ -5,6 +5,7 @@
 mod accounts;
 mod crash;
 mod files;
+mod first_days;
 mod hostile;
 mod project;
 mod reports;
