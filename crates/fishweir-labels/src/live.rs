@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::classify::{SurgeKind, attack_probability, kind};
 use crate::homes::Homes;
 use crate::incidents::identity;
-use crate::live::arrivals::Arrivals;
+use crate::live::arrivals::{Arrivals, Came};
 use crate::live::judge::Judged;
 use crate::live::newcomers::{Counted, Newcomers};
 use crate::live::tally::Tally;
@@ -126,6 +126,8 @@ const RING_S: usize = 60;
 /// from a minute.
 const SHORT_S: usize = 10;
 const SHORT_PART: f64 = 1.0 / 6.0;
+/// Strangers within these seconds that seldom come by chance, whatever their programs are.
+const STRANGERS_TOGETHER: usize = 12;
 /// Score beyond the usual threshold that seconds need: they are looked at sixty times as often.
 pub(crate) const EARLY_MARGIN: f64 = 1.0;
 /// The same for windows of minutes, which hardly change from one second to the next.
@@ -413,9 +415,7 @@ impl LiveWatch {
             let minute = self.minute.number;
             let counted = Counted { second, minute, series, client, network, ja4, foreign, pending };
             self.marks.count(&counted);
-            if foreign {
-                self.arrivals.add(second, client);
-            }
+            self.arrivals.add(second, client, foreign);
             self.await_licence(hit.session, counted);
         }
     }
@@ -573,6 +573,10 @@ impl LiveWatch {
         let (last, newest) = (self.last_seconds(RING_S), self.last_seconds(SHORT_S));
         let mut seen: [Option<Vec<(f64, String)>>; 2] = [None, None];
         let mut begun = [0, 0];
+        let came = [RING_S, SHORT_S].map(|seconds| {
+            let from = second - i64::try_from(seconds).unwrap_or(0);
+            self.arrivals.clients(from, second)
+        });
         for (i, c) in last.iter().enumerate() {
             let volume = self.detector.peek(i, c.n).filter(|p| {
                 p.z >= self.config.open_z + EARLY_MARGIN && p.observed - p.expected >= self.config.excess_min
@@ -585,12 +589,8 @@ impl LiveWatch {
                 list.extend(self.routes[i].clone().map(|name| (size, name)));
             }
         }
-        let foreign = |all: &[Count], part: f64, seconds: usize| {
-            let from = second - i64::try_from(seconds).unwrap_or(0);
-            let clients = self.arrivals.clients(from, second);
-            all.first().is_some_and(|whole| self.marks.is_foreign_burst(whole.foreign, part, clients))
-        };
-        if self.scans.is_some() && (foreign(&last, 1.0, RING_S) || foreign(&newest, SHORT_PART, SHORT_S)) {
+        if self.scans.is_some() && (self.many(&last, 1.0, came[0]) || self.many(&newest, SHORT_PART, came[1]))
+        {
             seen[STRANGERS].get_or_insert_default();
         }
         let mark = self.marks.peek(part_of_minute(second), self.newcomers.share());
@@ -607,6 +607,19 @@ impl LiveWatch {
             self.begin(k, [start_us - before_us, now_us], now_us, routes, false);
             out.extend(self.say(k, "open", now_us));
         }
+    }
+
+    // Whether the strangers or the foreign of some seconds stand out who are several: a newcomer asks for a dozen things at once,
+    // but newcomers seldom come together.
+    fn many(&self, all: &[Count], part: f64, came: Came) -> bool {
+        let Some(whole) = all.first() else { return false };
+        let k = whole.strange(self.newcomers.share());
+        let strangers = || {
+            let (z, expected) = self.scans.as_ref()?.first()?.peek_rare(k, part)?;
+            Some(z >= self.scan.open_z + EARLY_MARGIN && k - expected >= self.scan.excess_min)
+        };
+        self.marks.is_foreign_burst(whole.foreign, part, came.foreign)
+            || (came.strangers >= STRANGERS_TOGETHER && strangers().unwrap_or(false))
     }
 
     // Strangers above expectation on a series, where they stand out now: over the last seconds, or over the

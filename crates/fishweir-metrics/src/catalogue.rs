@@ -146,6 +146,8 @@ pub struct Metric {
     pub expr_variance: Option<String>,
     /// What may happen in a day without being noticed; it is added to the upper end for every day with data.
     pub unseen_per_day: Option<f64>,
+    /// Share of what happens that leaves no trace; the upper end of a period rises by as many as chance may make of it.
+    pub unseen_share: Option<f64>,
     /// What the data must carry; without it the value is unknown, not 0.
     #[serde(default, deserialize_with = "one_or_more")]
     pub needs: Vec<Need>,

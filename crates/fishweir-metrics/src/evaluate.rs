@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
-use fishweir_detect::{unseen, wilson};
+use fishweir_detect::{most_by_chance, unseen, wilson};
 use fishweir_pipeline::{
     Catalog, DAY_US, Grain, Interval, Model, PipelineError, time_literal, utc_microseconds,
 };
@@ -414,6 +414,9 @@ impl Evaluator {
                 #[expect(clippy::cast_precision_loss, reason = "days of a period")]
                 let days = (period.to_us - period.from_us) as f64 / DAY_US as f64;
                 *high += unseen * days * v.coverage;
+            }
+            if let (Some(unseen), Some(value), Some(high)) = (metric.unseen_share, v.value, v.high.as_mut()) {
+                *high += most_by_chance(unseen * value);
             }
             out.push(v);
         }
