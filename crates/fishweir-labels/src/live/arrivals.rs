@@ -53,7 +53,7 @@ mod tests {
         assert_eq!([of(91, 151), of(141, 151), of(91, 150)], [(3, 2), (1, 1), (2, 1)]);
         all.add(161, 4, false);
         assert_eq!(all.clients(0, 200), Came { strangers: 3, foreign: 1 }, "the first is a minute old");
-        (0..2 * REQUESTS_MAX as i64).for_each(|c| all.add(161, c, false));
+        (0..2_048).for_each(|c| all.add(161, c, false));
         assert_eq!(all.clients(0, 200).strangers, REQUESTS_MAX);
     }
 }
