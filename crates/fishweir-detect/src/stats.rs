@@ -1,5 +1,7 @@
 //! Small statistics that several estimates share.
 
+use statrs::distribution::{DiscreteCDF, Poisson};
+
 /// A value with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
@@ -54,24 +56,16 @@ pub fn poisson_bounds(count: f64) -> Bounds {
 }
 
 /// Returns the count that chance exceeds in one of forty cases where `mean` are expected: the upper end of 95 % of a Poisson
-/// count that nobody sees; from a mean of 100 on by the normal approximation. 0 for a mean that is no positive number.
+/// count that nobody sees. 0 for a mean that is no positive number.
 #[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a count")]
 pub fn most_by_chance(mean: f64) -> f64 {
-    if !mean.is_finite() || mean <= 0.0 {
-        return 0.0;
+    const SHARE: f64 = 0.975;
+    match Poisson::new(mean) {
+        // WHY: the search of the library panics where its first value is the answer.
+        Ok(p) if p.cdf(0) < SHARE => p.inverse_cdf(SHARE) as f64,
+        _ => 0.0,
     }
-    if mean >= 100.0 {
-        return (mean + Z95 * mean.sqrt()).ceil();
-    }
-    let mut count = 0.0;
-    let mut one = (-mean).exp();
-    let mut below = one;
-    while below < 0.975 {
-        count += 1.0;
-        one *= mean / count;
-        below += one;
-    }
-    count
 }
 
 /// Returns the probability that a standard normal value exceeds `z` (relative error below 10⁻⁷
@@ -129,8 +123,12 @@ mod tests {
         let w = wilson(8.0, 10.0).unwrap();
         assert!((w.low - 0.4902).abs() < 1e-3 && (w.high - 0.9433).abs() < 1e-3, "{w:?}");
         assert!(wilson(0.0, 0.0).is_none());
-        let means = [0.0, 0.01, 0.25, 1.5, 10.0, 99.9, 100.0, f64::NAN, f64::INFINITY];
-        assert_eq!(means.map(most_by_chance), [0.0, 0.0, 2.0, 4.0, 17.0, 120.0, 120.0, 0.0, 0.0]);
+        let means = [0.0, 1e-9, 0.01, 0.25, 1.5, 10.0, 99.9, 100.0, f64::NAN];
+        assert_eq!(means.map(most_by_chance), [0.0, 0.0, 0.0, 2.0, 4.0, 17.0, 120.0, 120.0, 0.0]);
+        // Every mean has an answer, a larger one no smaller.
+        let ends: Vec<f64> = (1..4_000).map(|m| most_by_chance(f64::from(m) / 40.0)).collect();
+        assert!(ends.windows(2).all(|w| w[0] <= w[1]), "{ends:?}");
+        assert!((most_by_chance(1e5) / (1e5 + 1.96 * 1e5_f64.sqrt()) - 1.0).abs() < 1e-4);
         let p = poisson_bounds(10.0);
         assert!((p.low - 4.79).abs() < 0.05 && (p.high - 18.39).abs() < 0.05, "{p:?}");
         assert!((normal_tail(1.96) - 0.024_997_9).abs() < 1e-6);
