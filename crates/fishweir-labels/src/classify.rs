@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// What changed while a surge was open, each against the traffic just before it.
 ///
 /// `None` where the stream does not tell. A stranger is a client that did not come from its network
-/// during the second to the eighth day before and was granted no licence.
+/// during the second to the eighth day before and was granted no licence; on the first three days of data, which know no such
+/// day, one that was granted no licence and comes from a program or a network with which nobody watches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {

@@ -146,7 +146,8 @@ impl DosIncidents {
             found.into_iter().map(move |c| (kind, c))
         };
         let mut out: Vec<Incident> = Vec::new();
-        for (kind, c) in of(Kind::Foreign, foreign.as_ref()).chain(of(Kind::New, strangers.as_ref())) {
+        let early = foreign.iter().flat_map(|told| of(Kind::Foreign, Some(told)));
+        for (kind, c) in early.chain(of(Kind::New, strangers.as_ref())) {
             let start = around.at(c.start);
             let first_days = foreign.is_some() && young.is_some_and(|days| days.contains(start));
             if focus.contains(start) && first_days == (kind == Kind::Foreign) {

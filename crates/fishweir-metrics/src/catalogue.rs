@@ -295,6 +295,9 @@ fn check_alone(m: &Metric, text: &str) -> Result<(), LoadError> {
     if m.grains.is_empty() {
         return fail("grains", "no grain is named", "list hour, day, week, month or year");
     }
+    if m.unseen_share.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
+        return fail("unseen_share", "it is no share", "give a number between 0 and 1");
+    }
     let need = |present: bool, key: &str, why: &str| {
         if present { Ok(()) } else { Err(wrong(m, text, "type", format!("`{key}` is missing"), why)) }
     };

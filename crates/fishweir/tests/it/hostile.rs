@@ -136,6 +136,7 @@ fn wrong_definitions_name_file_line_and_cure() {
             base.replace("numerator: requests", "numerator: x").replace("requestz", "requests"),
             vec!["x.yaml", "made of each other"],
         ),
+        (format!("{base}unseen_share: 5\n"), vec!["x.yaml", "line 15", "it is no share", "between 0 and 1"]),
     ] {
         p.write("metrics/x.yaml", &text);
         let out = p.run(&["metrics"]);
