@@ -3,9 +3,9 @@ name: foreign_minutes
 description: >-
   Requests of the foreign per minute, by route, TLS fingerprint and network, on days too young to tell strangers (those of
   `home_hours`). A request is foreign when its session was granted no licence in this hour or the eight before and it comes from a
-  program (JA4) or a network from which no session that was granted one came in these hours: tools and rented servers. Empty on
-  all other days.
-version: 1
+  program (JA4) or a network from which no session that was granted one came in this hour or the three days before: tools and
+  rented servers. Empty on all other days.
+version: 2
 grain: minute
 time: minute
 interval: hour
@@ -16,16 +16,23 @@ batch_rows: 1000000
 */
 WITH later AS (
   SELECT * FROM (VALUES (INTERVAL '0 hours'), (INTERVAL '1 hour'), (INTERVAL '2 hours'), (INTERVAL '3 hours'), (INTERVAL '4 hours'), (INTERVAL '5 hours'), (INTERVAL '6 hours'), (INTERVAL '7 hours'), (INTERVAL '8 hours')) AS more (span)
+), remembered AS (
+  -- Rare programs are watched with on some evenings only: three days, so that they do not become foreign every few hours.
+  SELECT span + third + day AS span FROM later
+  CROSS JOIN (VALUES (INTERVAL '0 hours'), (INTERVAL '8 hours'), (INTERVAL '16 hours')) AS thirds (third)
+  CROSS JOIN (VALUES (INTERVAL '0 days'), (INTERVAL '1 day'), (INTERVAL '2 days')) AS days (day)
 ), homes AS (
-  SELECT hour, ja4, asn FROM home_hours WHERE hour >= $from - INTERVAL '8 hours' AND hour < $to
+  SELECT hour, ja4, asn FROM home_hours WHERE hour >= $from - INTERVAL '3 days' AND hour < $to
 ), programs AS (
-  SELECT DISTINCT hour + span AS hour, ja4, true AS is_home FROM homes CROSS JOIN later
+  SELECT DISTINCT hour + span AS hour, ja4, true AS is_home
+  FROM (SELECT DISTINCT hour, ja4 FROM homes) CROSS JOIN remembered
 ), networks AS (
-  SELECT DISTINCT hour + span AS hour, asn, true AS is_home FROM homes CROSS JOIN later
+  SELECT DISTINCT hour + span AS hour, asn, true AS is_home
+  FROM (SELECT DISTINCT hour, asn FROM homes) CROSS JOIN remembered
 ), followed AS (
   -- Hours without a home have nothing on the left, and none of their requests is read.
   SELECT DISTINCT hash64(r.session) AS session, y.hour + span AS hour, true AS has_played
-  FROM (SELECT DISTINCT hour FROM homes) y JOIN (
+  FROM (SELECT DISTINCT hour FROM homes WHERE hour >= $from - INTERVAL '8 hours') y JOIN (
     SELECT * FROM requests
     WHERE time >= $from - INTERVAL '8 hours' AND time < $to
       AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400

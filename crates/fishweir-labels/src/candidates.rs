@@ -41,6 +41,10 @@ const NEARLY_ALL: f64 = 0.7;
 const OWN_SHARE: f64 = 0.4;
 /// A surge that lasts this many times longer than the burst inside it is something beside it as well.
 const LONGER: usize = 3;
+/// Minutes after which a surge is part of what is usual: a burst is measured against the two hours before it.
+const SETTLED_MIN: usize = 120;
+/// Minutes from which on a surge is the tide of days and no crowd that comes for something.
+const LONG_MIN: usize = 12 * 60;
 
 /// Returns the candidates of a span, by start.
 pub(crate) fn candidates(
@@ -57,7 +61,9 @@ pub(crate) fn candidates(
         let mine: Vec<usize> = (0..bursts.len())
             .filter(|n| {
                 let b = &bursts[*n];
-                b.start <= one.end + GROUP_GAP_MIN && one.start <= b.end + GROUP_GAP_MIN
+                b.start <= one.end + GROUP_GAP_MIN
+                    && one.start <= b.end + GROUP_GAP_MIN
+                    && !within_tide(b, (one.start, one.end))
             })
             .collect();
         let same = one.stranger_share.is_some_and(|s| s >= SAME_SHARE) && !mine.is_empty();
@@ -91,7 +97,7 @@ pub(crate) fn candidates(
     let crowds: Vec<(usize, usize)> =
         out.iter().filter(|c| c.excess.is_none()).map(|c| (c.start, c.end)).collect();
     out.retain(|c| {
-        let inside = crowds.iter().any(|(from, to)| c.start <= *to && *from <= c.end);
+        let inside = crowds.iter().any(|s| c.start <= s.1 && s.0 <= c.end && !within_tide(c, *s));
         c.excess.is_none() || !inside || c.stranger_share.is_none_or(|s| s >= OWN_SHARE)
     });
     out.sort_by_key(|c| (c.start, c.end));
@@ -154,6 +160,11 @@ fn take_volume(burst: &mut Candidate, surge: &Candidate) {
         burst.points = inside;
         burst.measured_on = None;
     }
+}
+
+// Whether a burst came when the surge around it had long been usual: its strangers are not the surge's.
+fn within_tide(burst: &Candidate, (start, end): (usize, usize)) -> bool {
+    end - start >= LONG_MIN && burst.start > start + SETTLED_MIN && burst.end < end
 }
 
 fn overlap(a: &Candidate, b: &Candidate) -> bool {
@@ -221,4 +232,33 @@ fn merge(minutes: &Minutes, group: &[Surge]) -> (Vec<String>, BTreeMap<usize, Po
         routes.truncate(3);
     }
     (routes, points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tide_hides_no_burst_that_comes_late_in_it_and_a_crowd_does() {
+        let burst = |start, end| Candidate {
+            start,
+            end,
+            noticed: start,
+            open: false,
+            peak_z: 9.0,
+            history_weeks: 1.0,
+            routes: Vec::new(),
+            points: BTreeMap::new(),
+            excess: Some((50.0, 40.0, 60.0)),
+            measured_on: None,
+            stranger_share: Some(1.0),
+            found_by: vec!["strangers"],
+            judged_by: None,
+        };
+        let (day, hours) = ((1_000, 2_400), (1_000, 1_240));
+        assert!(within_tide(&burst(1_500, 1_506), day));
+        assert!(!within_tide(&burst(1_060, 1_066), day), "it came with the tide");
+        assert!(!within_tide(&burst(2_395, 2_400), day), "it ended it");
+        assert!(!within_tide(&burst(1_150, 1_156), hours), "a crowd brings its own strangers");
+    }
 }

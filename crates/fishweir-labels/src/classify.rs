@@ -40,6 +40,10 @@ pub struct Evidence {
     /// Share of what strangers brought that came from programs with which no member watched or from networks in
     /// which nobody did.
     pub foreign_share: Option<f64>,
+    /// Share of what strangers brought that came with an account: new members, new devices.
+    pub signed_in_share: Option<f64>,
+    /// Requests of strangers over those that the hours just before would have brought in the same time.
+    pub stranger_rise: Option<f64>,
     /// Share of the extra requests that the service failed.
     pub failed_share: Option<f64>,
     /// Kinds of trusted notes about this time.
@@ -119,6 +123,8 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     let single = e.single_share.map_or(0.0, |v| ((v - 0.3) / 0.3).clamp(0.0, 1.0));
     let told = told * if e.busiest_share.is_some_and(|v| v > 0.3) { 1.0 } else { 1.0 - single };
     let weaker = 1.0 - 0.7 * told;
+    // Little that resembles members is members more often: signed in, or hardly more than in the hour before.
+    let doubtful = small * allowed * e.foreign_share.map_or(0.0, |_| 1.0 - foreign);
     // A handful of newcomers at the same time happens; it takes more to call it an attack.
     let handful = ((30.0 - e.excess_requests.unwrap_or(30.0)) / 10.0).clamp(0.0, 1.0);
     let terms = [
@@ -132,6 +138,8 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
         (handful > 0.0).then_some(-4.0 * handful * (1.0 - foreign)),
         (foreign > 0.0).then_some(1.5 * foreign),
+        e.signed_in_share.map(|v| -6.0 * doubtful * v),
+        e.stranger_rise.map(|v| -5.0 * doubtful * alike * (1.0 - ramp(v, 1.5, 3.0))),
         noted(e, "load_test").then_some(-8.0),
     ];
     let known: Vec<f64> = terms.into_iter().flatten().collect();
@@ -197,6 +205,20 @@ mod tests {
         assert_eq!(label(&scraper), SurgeKind::Attack);
         let cards = Evidence { guarded_share: Some(1.0), excess_requests: Some(30.0), ..crawler };
         assert_eq!(label(&cards), SurgeKind::Attack);
+    }
+
+    #[test]
+    fn little_that_resembles_members_is_doubted_when_it_signs_in_or_hardly_rises() {
+        let few = Evidence { foreign_share: Some(0.0), excess_requests: Some(60.0), ..of(1.0, 60.0) };
+        assert_eq!(label(&few), SurgeKind::Attack);
+        let new_devices = Evidence { signed_in_share: Some(0.8), ..few.clone() };
+        assert_ne!(label(&new_devices), SurgeKind::Attack);
+        let evening = Evidence { stranger_rise: Some(1.4), signed_in_share: Some(0.0), ..few.clone() };
+        assert_ne!(label(&evening), SurgeKind::Attack);
+        let tools = Evidence { foreign_share: Some(1.0), signed_in_share: Some(1.0), ..evening.clone() };
+        assert_eq!(label(&tools), SurgeKind::Attack, "nobody watches with such a program");
+        let much = Evidence { excess_requests: Some(9_000.0), ..evening };
+        assert_eq!(label(&much), SurgeKind::Attack, "it is no chance");
     }
 
     #[test]

@@ -344,6 +344,13 @@ fn guarded_share(look: &Look, routes: &[String]) -> Option<f64> {
     (all > 0.0).then(|| guarded / all)
 }
 
+// Share of what strangers brought beyond the usual that was sent with an account.
+fn signed_in_share(look: &Look) -> Option<f64> {
+    let brought = look.odd.requests - look.odd_before.requests * look.scale;
+    let signed_in = look.odd.signed_in? - look.odd_before.signed_in? * look.scale;
+    (brought > 0.0).then(|| (signed_in / brought).clamp(0.0, 1.0))
+}
+
 // An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst with one mark may
 // have been granted a licence since: what is left of them is its share. Counts and not differences are
 // compared: the strangers before it tell nothing of those in it.
@@ -419,6 +426,10 @@ pub(crate) fn evidence(
         sign_in_share: (extra > 0.0).then(|| (sign_in / extra).clamp(0.0, 1.0)),
         guarded_share: told.then(|| guarded_share(look, routes)).flatten(),
         foreign_share: look.foreign_share.filter(|_| told),
+        signed_in_share: told.then(|| signed_in_share(look)).flatten(),
+        // Without a stranger before, the rise has no bound and says no more than that.
+        stranger_rise: (told && look.odd_before.requests * look.scale >= 1.0)
+            .then(|| look.odd.requests / (look.odd_before.requests * look.scale)),
         failed_share: (extra > 0.0)
             .then(|| (by_route(&|r| (r.failed - r.failed0 * look.scale).max(0.0)) / extra).clamp(0.0, 1.0)),
         notes,
@@ -535,7 +546,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-16", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-17", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -49,4 +49,4 @@ pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
-pub const CLASSIFIER: &str = "dos-heuristic-5";
+pub const CLASSIFIER: &str = "dos-heuristic-6";

@@ -1,11 +1,13 @@
 //! What kind of attack it was: tags with a strength from 0 to 1, each from counts that are shown.
 
-use crate::raw::{ClientSums, Look};
+use crate::raw::{ClientSums, Look, RouteSums};
 
 /// Answered requests from which on their time says something.
-const COST_SEEN: f64 = 8.0;
+const COST_SEEN: f64 = 4.0;
 /// Share of answers after half a minute from which on connections are held, whatever was asked.
 const HELD: (f64, f64) = (0.6, 0.85);
+/// Share of all that no defence stopped: a service that turns nearly everybody away at once is held by nobody.
+const HELD_OF_ALL: (f64, f64) = (0.1, 0.3);
 /// Tags weaker than this are left out.
 const LEAST: f64 = 0.3;
 
@@ -33,9 +35,11 @@ fn beyond_usual(look: &Look) -> ClientSums {
         requests: net(|c| c.requests),
         clients: net(|c| c.clients),
         ips: net(|c| c.ips),
-        ja3: net(|c| c.ja3),
         answered: net(|c| c.answered),
         slow: net(|c| c.slow),
+        stopped: net(|c| c.stopped),
+        again: net(|c| c.again),
+        again_new_ja3: net(|c| c.again_new_ja3),
         paths: net(|c| c.paths),
         usual_pair: net(|c| c.usual_pair),
         home_network: net(|c| c.home_network),
@@ -55,27 +59,27 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
             out.push(Pattern { name, strength, detail });
         }
     };
-    let even = even_addresses(look);
-    let per_ip = o.requests / even.max(1.0);
+    let pool = address_pool(look);
+    let per_ip = o.requests / pool.max(1.0);
     tag(
         "ip_randomisation",
-        ramp(even, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 40.0)),
-        format!("{per_ip:.1} requests from each of {even:.0} addresses"),
+        // A dozen requests come from as many addresses without any change of them.
+        ramp(pool, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 40.0)) * ramp(o.requests, 25.0, 40.0),
+        format!("{per_ip:.1} requests from each of {pool:.0} addresses"),
     );
-    let ja3 = o.ja3 / o.requests;
-    let per_ja4 = o.ja3 / o.ja4.max(1.0);
-    // Browsers that shuffle their extensions have a new JA3 with every connection, but not with every request.
+    let changed = share(o.again_new_ja3, o.again);
+    // Every machine has a JA3 of its own with some tools, every visit with some browsers.
     tag(
         "ja3_randomisation",
-        ramp(per_ja4, 1.5, 4.0) * ramp(ja3, 0.35, 0.65),
-        format!("{:.0} JA3 behind {:.0} JA4 fingerprints", o.ja3, o.ja4),
+        ramp(changed, 0.3, 0.7) * ramp(o.again, 5.0, 15.0),
+        format!("another JA3 in {:.0} % of {:.0} further requests of a machine", changed * 100.0, o.again),
     );
     let mimicry = share(o.usual_pair, o.requests);
     // Several whole browsers behind one address are no rotation: a tool keeps its fingerprint.
     tag(
         "user_agent_rotation",
-        ramp(o.agents_per_client, 1.1, 2.5) * (1.0 - ramp(mimicry, 0.5, 0.85)),
-        format!("{:.1} user agents per client", o.agents_per_client),
+        ramp(o.agents_per_ip, 1.1, 2.5) * (1.0 - ramp(mimicry, 0.5, 0.85)),
+        format!("{:.1} user agents per address", o.agents_per_ip),
     );
     tag(
         "header_mimicry",
@@ -84,11 +88,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     );
     tag_routes(look, &mut tag);
     let slow = share(o.slow, o.answered);
-    tag(
-        "low_and_slow",
-        ramp(slow, HELD.0, HELD.1),
-        format!("{:.0} % of the answers took over half a minute", slow * 100.0),
-    );
+    tag("low_and_slow", held(o), format!("{:.0} % of the answers took over half a minute", slow * 100.0));
     let (bursts, calm) = pulses(minutes);
     let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0) } else { 0.0 };
     tag(
@@ -102,7 +102,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
 
 fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let extra: Vec<(&str, f64)> =
-        look.routes.iter().map(|r| (r.route.as_str(), (r.odd - r.odd0 * look.scale).max(0.0))).collect();
+        look.routes.iter().map(|r| (r.route.as_str(), beyond_chance(r, look.scale))).collect();
     let whole: f64 = extra.iter().map(|r| r.1).sum();
     let login: f64 = extra.iter().filter(|r| is_login(r.0)).map(|r| r.1).sum();
     tag(
@@ -124,16 +124,15 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let distinct = share(net.paths, net.requests);
     tag(
         "carpet",
-        // Few requests have paths of their own by chance, and one expensive route has many questions.
+        // Few requests have paths of their own by chance.
         ramp(spread, 3.5, 6.0)
-            .max(ramp(distinct, 0.4, 0.8) * ramp(spread, 2.0, 4.0) * ramp(net.requests, 30.0, 100.0)),
+            .max(ramp(distinct, 0.5, 0.9) * ramp(spread, 1.2, 1.8) * ramp(net.requests, 30.0, 100.0)),
         format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
     );
-    let held = ramp(share(net.slow, net.answered), HELD.0, HELD.1);
     if let Some(cost) = look.cost.filter(|c| c.requests >= COST_SEEN) {
         tag(
             "expensive_calls",
-            ramp(cost.ratio, 1.5, 3.0) * (1.0 - held),
+            ramp(cost.ratio, 2.0, 4.0) * (1.0 - held(&net)),
             format!("a request takes {:.1} times what others of its route take", cost.ratio),
         );
     }
@@ -170,14 +169,31 @@ fn pulses(minutes: &[f64]) -> (usize, f64) {
     (bursts, calm)
 }
 
-// Addresses that would bring what the surge brought if each brought the same, less the visitors that come anyway.
-// WHY not their number: in hours of an attack many visitors come, each with an address of its own.
-fn even_addresses(look: &Look) -> f64 {
-    let squares = |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips } else { 0.0 };
+// What strangers brought to a route beyond the usual, where that is more than chance.
+fn beyond_chance(r: &RouteSums, scale: f64) -> f64 {
+    let usual = r.odd0 * scale;
+    let extra = r.odd - usual;
+    if extra > 2.0 * (usual * (1.0 + scale) + 1.0).sqrt() { extra } else { 0.0 }
+}
+
+// How much of the surge held its connections open, 0 to 1.
+fn held(o: &ClientSums) -> f64 {
+    let of_all = share(o.slow, o.requests - o.stopped);
+    ramp(share(o.slow, o.answered), HELD.0, HELD.1) * ramp(of_all, HELD_OF_ALL.0, HELD_OF_ALL.1)
+}
+
+// Addresses that the surge draws from, seen or not, if each is as likely: those that would repeat themselves as often (Simpson 1949).
+// WHY not their number: in hours of an attack many visitors come, each with an address of its own; they repeat nothing.
+fn address_pool(look: &Look) -> f64 {
+    let repeats =
+        |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips - c.requests } else { 0.0 };
     let net = look.odd.requests - look.odd_before.requests * look.scale;
-    let own = squares(&look.odd) - squares(&look.odd_before) * look.scale;
-    // Every request counts for itself at least; without addresses there are none.
-    if net > 0.0 && look.odd.even_ips > 0.0 { net.powi(2) / own.max(net) } else { 0.0 }
+    if net <= 1.0 || look.odd.even_ips <= 0.0 {
+        return 0.0;
+    }
+    let own = (repeats(&look.odd) - repeats(&look.odd_before) * look.scale).max(1.0);
+    // Few requests repeat nothing by chance: no more than twice what was seen.
+    (net * (net - 1.0) / own).min(2.0 * beyond_usual(look).ips)
 }
 
 // Variance of the minutes over their mean: one for requests that come by chance at an even pace.
@@ -209,7 +225,7 @@ pub(crate) fn source_tier(look: &Look) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw::{Cost, RouteSums};
+    use crate::raw::Cost;
 
     fn look(odd: ClientSums, routes: &[(&str, f64)]) -> Look {
         Look {
@@ -239,8 +255,6 @@ mod tests {
             clients: 500.0,
             ips: 500.0,
             even_ips: 480.0,
-            ja3: 4.0,
-            ja4: 4.0,
             ..ClientSums::default()
         };
         let found = patterns(&look(many, &[("/login", 1_000.0)]), &[10.0; 20]);
@@ -274,7 +288,37 @@ mod tests {
             ..ClientSums::default()
         };
         let few = Look { odd_before: visitors, ..look(dozen, &[("/home", 600.0)]) };
-        assert!((even_addresses(&few) - 12.2).abs() < 0.5, "{}", even_addresses(&few));
+        assert!((address_pool(&few) - 12.6).abs() < 0.5, "{}", address_pool(&few));
         assert!(!names(&patterns(&few, &[10.0; 20])).contains(&"ip_randomisation"));
+    }
+
+    #[test]
+    fn thirty_requests_of_a_hundred_addresses_show_that_there_are_many() {
+        let some =
+            ClientSums { requests: 33.0, clients: 28.0, ips: 28.0, even_ips: 25.3, ..ClientSums::default() };
+        let found = patterns(&look(some, &[("/home", 33.0)]), &[10.0; 3]);
+        assert_eq!(names(&found), ["ip_randomisation"], "{found:?}");
+    }
+
+    #[test]
+    fn a_machine_that_changes_its_ja3_is_told_from_machines_with_one_each() {
+        let each = ClientSums { requests: 60.0, ips: 12.0, again: 48.0, ..ClientSums::default() };
+        assert!(patterns(&look(each, &[("/home", 60.0)]), &[]).is_empty());
+        let new = ClientSums { again_new_ja3: 40.0, ..each };
+        assert_eq!(names(&patterns(&look(new, &[("/home", 60.0)]), &[])), ["ja3_randomisation"]);
+    }
+
+    #[test]
+    fn what_is_turned_away_at_once_holds_nothing() {
+        let kept = ClientSums {
+            requests: 100.0,
+            answered: 50.0,
+            slow: 50.0,
+            stopped: 40.0,
+            ..ClientSums::default()
+        };
+        assert_eq!(names(&patterns(&look(kept, &[("/home", 100.0)]), &[])), ["low_and_slow"]);
+        let away = ClientSums { answered: 5.0, slow: 5.0, stopped: 0.0, ..kept };
+        assert!(patterns(&look(away, &[("/home", 100.0)]), &[]).is_empty());
     }
 }

@@ -24,6 +24,8 @@ const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 /// A session that was granted a licence so long ago may still be watching.
 pub(crate) const FOLLOWED_HOURS: i64 = 8;
+/// Days for which a program or network stays a home on the first days of data.
+const HOMES_DAYS: i64 = 3;
 /// A surge of days is judged by six hours around its peak.
 const LOOK_MAX_US: i64 = 6 * HOUR_US;
 
@@ -55,17 +57,23 @@ pub(crate) struct ClientSums {
     pub(crate) ips: f64,
     /// Addresses that would bring as many requests if each brought the same: (Σn)² / Σn².
     pub(crate) even_ips: f64,
-    pub(crate) ja3: f64,
-    pub(crate) ja4: f64,
-    /// User agents of a client, each client by its requests.
-    pub(crate) agents_per_client: f64,
+    /// User agents of an address, each address by its requests.
+    pub(crate) agents_per_ip: f64,
+    /// Further requests of a machine with the same program (JA4), and how many of them showed a new JA3.
+    pub(crate) again: f64,
+    pub(crate) again_new_ja3: f64,
+    /// Stopped by a defence.
+    pub(crate) stopped: f64,
     /// Served, or held for long before they were not.
     pub(crate) answered: f64,
     /// Of those, after longer than anybody waits for an answer.
     pub(crate) slow: f64,
+    /// Different paths, what is asked of them aside.
     pub(crate) paths: f64,
     pub(crate) usual_pair: f64,
     pub(crate) home_network: f64,
+    /// Sent with an account; `None` where that was not looked at.
+    pub(crate) signed_in: Option<f64>,
 }
 
 /// Time that the service took for the requests of strangers.
@@ -182,7 +190,7 @@ fn around_peak(surge: Interval, peak_us: i64) -> Interval {
 
 const LICENCE: &str = "(route LIKE '%licence%' OR route LIKE '%license%')";
 const STOPPED: &str = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
-const TABLES: [&str; 2] = ["requests", "seen_clients"];
+const TABLES: [&str; 3] = ["requests", "seen_clients", "home_hours"];
 
 // Requests of both windows, each with whether it is of the surge and whether it is a stranger's: the
 // same definition as in `stranger_minutes`, with sessions followed to a quarter of an hour after.
@@ -232,10 +240,11 @@ async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Resu
     ))
 }
 
-// The same where only the foreign are told: the definition of `foreign_minutes`, with homes over all of both windows.
+// The same where only the foreign are told: the definition of `foreign_minutes`, with homes up to the end of the surge.
 fn foreign_sql(during: Interval, before: Interval) -> String {
     debug_assert!(before.to_us <= during.from_us);
     let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
+    let remembered = Interval::new(before.from_us - HOMES_DAYS * DAY_US, during.to_us);
     format!(
         "WITH played AS (
            SELECT DISTINCT hash64(session) AS session_key, true AS has_played FROM requests
@@ -243,6 +252,8 @@ fn foreign_sql(during: Interval, before: Interval) -> String {
          ), homes AS (
            SELECT DISTINCT r.ja4 AS home_program, coalesce(r.asn, -1) AS home_network FROM played p
            JOIN (SELECT * FROM requests WHERE {wide} AND session IS NOT NULL) r ON p.session_key = hash64(r.session)
+           UNION ALL
+           SELECT DISTINCT ja4, asn FROM home_hours WHERE {remembered}
          ), programs AS (
            SELECT DISTINCT home_program, true AS program_home FROM homes
          ), networks AS (
@@ -262,6 +273,7 @@ fn foreign_sql(during: Interval, before: Interval) -> String {
            ) h ON n.home_network = h.network
          ) ",
         wide = between_sql("time", wide),
+        remembered = between_sql("hour", remembered),
         from = time_literal(during.from_us),
         hull = between_sql("time", Interval::new(before.from_us, during.to_us)),
         d = between_sql("time", during),
@@ -382,35 +394,44 @@ async fn clients(
         when.push_str(&format!(" AND {condition}"));
     }
     let sql = format!(
-        "{base}, usual_pairs AS (
-           SELECT DISTINCT ja4, user_agent FROM base WHERE familiar AND NOT during
+        "{base}, home_programs AS (
+           SELECT DISTINCT ja4 FROM hits h JOIN played p ON p.session_key = h.session_key
+         ), usual_pairs AS (
+           -- Tools that come every day are familiar, too, but nobody watches with them.
+           SELECT DISTINCT b.ja4, b.user_agent, true AS is_usual FROM home_programs h
+           JOIN (SELECT ja4, user_agent FROM base WHERE familiar AND NOT during) b ON b.ja4 = h.ja4
          ), home_networks AS (
-           SELECT DISTINCT network FROM hits h JOIN played p ON p.session_key = h.session_key
+           SELECT DISTINCT network, true AS is_home FROM hits h JOIN played p ON p.session_key = h.session_key
          ), mine AS (
-           SELECT b.*, u.ja4 IS NOT NULL AS usual_pair, w.network IS NOT NULL AS at_home
+           SELECT b.*, u.is_usual IS NOT NULL AS usual_pair, w.is_home IS NOT NULL AS at_home
            FROM usual_pairs u RIGHT JOIN (SELECT * FROM base WHERE odd AND {when}) b ON u.ja4 = b.ja4 AND u.user_agent = b.user_agent
            LEFT JOIN home_networks w ON w.network = b.network
          ), per_client AS (
-           SELECT client, count(*) AS n, count(DISTINCT hash64(user_agent)) AS agents FROM mine GROUP BY 1
+           SELECT client, count(*) AS n FROM mine GROUP BY 1
          ), per_ip AS (
-           SELECT ip, CAST(count(*) AS DOUBLE) AS n FROM mine WHERE ip IS NOT NULL GROUP BY 1
+           SELECT ip, CAST(count(*) AS DOUBLE) AS n, count(DISTINCT hash64(user_agent)) AS agents FROM mine WHERE ip IS NOT NULL GROUP BY 1
+         ), per_program AS (
+           SELECT ip, ja4, CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
+           FROM mine WHERE ip IS NOT NULL AND ja3 IS NOT NULL GROUP BY 1, 2
          )
-         SELECT m.requests, c.clients, c.busiest, m.ips, m.ja3s, m.ja4s, c.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered
+         SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
+           g.again, g.new_ja3, m.stopped
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
-             CAST(count(DISTINCT ja3) AS DOUBLE) AS ja3s, CAST(count(DISTINCT ja4) AS DOUBLE) AS ja4s,
              CAST(count(*) FILTER (WHERE latency_us > {HELD_US}) AS DOUBLE) AS slow,
              CAST(count(*) FILTER (WHERE status < 400 OR latency_us > 10000000) AS DOUBLE) AS answered,
-             CAST(count(DISTINCT path) AS DOUBLE) AS paths,
+             CAST(count(DISTINCT split_part(path, '?', 1)) AS DOUBLE) AS paths,
+             CAST(count(*) FILTER (WHERE {STOPPED}) AS DOUBLE) AS stopped,
              CAST(count(*) FILTER (WHERE usual_pair) AS DOUBLE) AS usual,
-             CAST(count(*) FILTER (WHERE at_home) AS DOUBLE) AS home
+             CAST(count(*) FILTER (WHERE at_home) AS DOUBLE) AS home,
+             CAST(count(account) AS DOUBLE) AS signed_in
            FROM mine
          ) m CROSS JOIN (
-           SELECT CAST(count(*) AS DOUBLE) AS clients, CAST(max(n) AS DOUBLE) AS busiest,
-             CAST(sum(n * agents) AS DOUBLE) / CAST(sum(n) AS DOUBLE) AS agents
-           FROM per_client
-         ) c CROSS JOIN (SELECT sum(n) * sum(n) / sum(n * n) AS even FROM per_ip) a"
+           SELECT CAST(count(*) AS DOUBLE) AS clients, CAST(max(n) AS DOUBLE) AS busiest FROM per_client
+         ) c CROSS JOIN (
+           SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
+         ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g"
     );
     let mut out = ClientSums::default();
     for batch in catalog.query(&TABLES, &sql).await? {
@@ -423,15 +444,17 @@ async fn clients(
             clients: n(1),
             busiest: n(2),
             ips: n(3),
-            ja3: n(4),
-            ja4: n(5),
-            agents_per_client: n(6),
-            slow: n(7),
-            paths: n(8),
-            usual_pair: n(9),
-            home_network: n(10),
-            even_ips: n(11),
-            answered: n(12),
+            agents_per_ip: n(4),
+            slow: n(5),
+            paths: n(6),
+            usual_pair: n(7),
+            home_network: n(8),
+            even_ips: n(9),
+            answered: n(10),
+            signed_in: Some(n(11)),
+            again: n(12),
+            again_new_ja3: n(13),
+            stopped: n(14),
         };
     }
     Ok(out)

@@ -526,28 +526,24 @@ impl Evaluator {
             let mut v = self.blank(metric, a.period, a.label.clone());
             let b = under.get(&(a.period, a.label.clone()));
             v.n = b.map_or(0.0, |b| b.value.unwrap_or(0.0));
-            match (a.value, b.and_then(|b| b.value)) {
+            match (a.value, b.and_then(|b| Some((b, b.value?)))) {
                 (None, _) => v.reason.clone_from(&a.reason),
                 (_, None) => {
                     v.reason = b
                         .and_then(|b| b.reason.clone())
                         .or_else(|| Some("the denominator is unknown".to_owned()))
                 }
-                (Some(_), Some(d)) if d <= 0.0 => {
+                (Some(_), Some((_, d))) if d <= 0.0 => {
                     v.reason = Some(format!(
                         "nothing to divide by: `{}` is 0",
                         metric.denominator.as_deref().unwrap_or_default()
                     ));
                 }
-                (Some(x), Some(d)) => {
+                (Some(x), Some((b, d))) => {
                     let cap = |r: f64| if share { r.clamp(0.0, 1.0) } else { r };
                     v.value = Some(cap(x / d));
-                    let exact = a.low == a.high;
-                    let bounds = if share && exact { wilson(x, d) } else { None };
-                    let (low, high) = match bounds {
-                        Some(w) => (w.low, w.high),
-                        None => (a.low.unwrap_or(x) / d, a.high.unwrap_or(x) / d),
-                    };
+                    let with_ends = |v: &MetricValue, n: f64| [n, v.low.unwrap_or(n), v.high.unwrap_or(n)];
+                    let (low, high) = ratio_ends(with_ends(&a, x), with_ends(b, d), share);
                     (v.low, v.high) = (Some(cap(low)), Some(cap(high)));
                 }
             }
@@ -687,6 +683,26 @@ impl Evaluator {
     }
 }
 
+// Ends of a ratio of two values with their ends: what is not known of either counts; of counts that are known, chance does.
+fn ratio_ends([x, x_low, x_high]: [f64; 3], [d, d_low, d_high]: [f64; 3], share: bool) -> (f64, f64) {
+    let (least, most) = (d_low.min(d), d_high.max(d));
+    // A denominator that may be nothing bounds nothing from above, but no share is above one.
+    let up = |x: f64| {
+        if least > 0.0 {
+            x / least
+        } else if share {
+            1.0
+        } else {
+            x / d
+        }
+    };
+    let exact = share && x_low.total_cmp(&x_high).is_eq();
+    match exact.then(|| wilson(x, d)).flatten() {
+        Some(w) => (w.low.min(x / most), w.high.max(up(x))),
+        None => (x_low / most, up(x_high)),
+    }
+}
+
 fn fill(v: &mut MetricValue, f: &Found) {
     v.n = f.n;
     let (of, known) = (f.of.unwrap_or(0.0), f.known.unwrap_or(0.0));
@@ -731,4 +747,19 @@ pub(crate) async fn collect(
         cause: e.strip_backtrace(),
     };
     frame.map_err(bad)?.collect().await.map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_the_chance_of_counts_and_the_doubt_of_what_it_is_of() {
+        let (low, high) = ratio_ends([50.0; 3], [100.0; 3], true);
+        assert!((low - 0.404).abs() < 0.002 && (high - 0.596).abs() < 0.002, "Wilson: {low} {high}");
+        let (low, high) = ratio_ends([5_000.0; 3], [10_000.0, 8_000.0, 13_000.0], true);
+        assert!((low - 0.385).abs() < 0.001 && (high - 0.625).abs() < 0.001, "{low} {high}");
+        assert_eq!(ratio_ends([5.0; 3], [10.0, 0.0, 20.0], true).1, 1.0);
+        assert_eq!(ratio_ends([6.0, 4.0, 8.0], [2.0; 3], false), (2.0, 4.0));
+    }
 }

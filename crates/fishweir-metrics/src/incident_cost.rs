@@ -24,9 +24,14 @@ fn number(row: &Map<String, Value>, key: &str) -> Option<f64> {
     row.get(key).and_then(Value::as_f64)
 }
 
+// A count that another such attack would have had by chance.
+fn chance(count: Option<f64>, sd: f64) -> Option<f64> {
+    count.map(|n| (n + sd * n.max(0.0).sqrt()).max(0.0))
+}
+
 /// Returns the components of the cost of a row of `dos_incidents`: serving what was not stopped, stream
 /// starts lost to failures, contacts of members hit, downtime. The interval is that of what was
-/// counted; the cost factors themselves are taken as given.
+/// counted, and chance where counting was exact; the cost factors themselves are taken as given.
 #[must_use]
 pub fn incident_cost(row: &Map<String, Value>, costs: &Costs) -> Vec<CostPart> {
     let factor = |name: &str| costs.all().get(name).copied().unwrap_or(0.0);
@@ -62,7 +67,7 @@ pub fn incident_cost(row: &Map<String, Value>, costs: &Costs) -> Vec<CostPart> {
         ),
         part(
             "lost stream starts",
-            [failed, failed, failed],
+            [failed, chance(failed, -1.96), chance(failed, 1.96)],
             starts * factor("lost_stream_start_usd"),
             format!("{starts} starts per failed request, {} USD each", factor("lost_stream_start_usd")),
             "failed requests are unknown",
@@ -107,6 +112,10 @@ mod tests {
         let (sum, floor) = cost_total(&known);
         assert!(!floor && (sum - (0.9 + 0.22 + 16.02)).abs() < 1e-6, "{known:?}");
         assert_eq!((known[0].low, known[0].high), (Some(0.0), Some(1.8)));
+        assert!(
+            known[1].low < known[1].usd && known[1].usd < known[1].high,
+            "failures have chance: {known:?}"
+        );
         let mut down = row(Value::from(1_000.0));
         down.insert("downtime_min".to_owned(), Value::from(12));
         let unpriced = incident_cost(&down, &Costs::default());

@@ -11,7 +11,7 @@ use super::incidents::{Found, meets};
 /// Share of an attack's requests from which on a way of hiding is one of the attack's.
 const USED_SHARE: f64 = 0.5;
 /// Addresses from which on an attack is spread over them.
-const ADDRESSES: u64 = 50;
+const ADDRESSES: u64 = 30;
 /// Requests an address of an attack that changes addresses instead of using them up.
 const EACH_MAX: f64 = 30.0;
 
