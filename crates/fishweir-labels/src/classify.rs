@@ -17,6 +17,8 @@ pub struct Evidence {
     pub usual_stranger_share: Option<f64>,
     /// Strangers among the clients of the surge.
     pub stranger_clients: Option<f64>,
+    /// As many clients bring the excess if each brings the same: visitors with a request each count little.
+    pub even_clients: Option<f64>,
     /// Requests of the busiest stranger over the excess.
     pub busiest_share: Option<f64>,
     /// Requests of the busiest client, stranger or not, over the excess.
@@ -129,7 +131,7 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     let handful = ((30.0 - e.excess_requests.unwrap_or(30.0)) / 10.0).clamp(0.0, 1.0);
     let terms = [
         e.stranger_share.map(|v| 8.0 * told * (v - 0.5)),
-        e.stranger_clients.map(|n| -few(n) * small * allowed),
+        e.stranger_clients.map(|n| -few(e.even_clients.map_or(n, |even| even.min(n))) * small * allowed),
         e.busiest_share.map(|v| -20.0 * (v - 0.25).clamp(0.0, 0.4) * small * allowed),
         e.anonymous_share.map(|v| weaker * 5.0 * (v - 0.5)),
         e.client_rule_coverage.map(|v| weaker * 1.5 * (v - 0.4)),
@@ -138,7 +140,7 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         e.top_route_share.map(|v| weaker * 0.8 * (v - 0.5)),
         (handful > 0.0).then_some(-4.0 * handful * (1.0 - foreign)),
         (foreign > 0.0).then_some(1.5 * foreign),
-        e.signed_in_share.map(|v| -6.0 * doubtful * v),
+        e.signed_in_share.map(|v| -3.0 * doubtful * v),
         e.stranger_rise.map(|v| -5.0 * doubtful * alike * (1.0 - ramp(v, 1.5, 3.0))),
         noted(e, "load_test").then_some(-8.0),
     ];
@@ -211,8 +213,10 @@ mod tests {
     fn little_that_resembles_members_is_doubted_when_it_signs_in_or_hardly_rises() {
         let few = Evidence { foreign_share: Some(0.0), excess_requests: Some(60.0), ..of(1.0, 60.0) };
         assert_eq!(label(&few), SurgeKind::Attack);
-        let new_devices = Evidence { signed_in_share: Some(0.8), ..few.clone() };
+        let new_devices = Evidence { signed_in_share: Some(0.8), even_clients: Some(5.0), ..few.clone() };
         assert_ne!(label(&new_devices), SurgeKind::Attack);
+        let tokens = Evidence { even_clients: Some(55.0), ..new_devices };
+        assert_eq!(label(&tokens), SurgeKind::Attack, "stolen tokens come from many machines");
         let evening = Evidence { stranger_rise: Some(1.4), signed_in_share: Some(0.0), ..few.clone() };
         assert_ne!(label(&evening), SurgeKind::Attack);
         let tools = Evidence { foreign_share: Some(1.0), signed_in_share: Some(1.0), ..evening.clone() };

@@ -409,6 +409,7 @@ pub(crate) fn evidence(
         }),
         usual_stranger_share: told.then(|| share(look.odd_before.requests, n0)).flatten(),
         stranger_clients: told.then_some(look.odd.clients),
+        even_clients: look.even_clients().filter(|_| told),
         busiest_share: told.then(|| share(look.odd.busiest, excess)).flatten(),
         // A burst is judged by its strangers: members are busy beside it.
         single_share: look.busiest.filter(|_| c.excess.is_none()).and_then(|b| share(b, excess)),

@@ -68,7 +68,7 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
         format!("{per_ip:.1} requests from each of {pool:.0} addresses"),
     );
     let changed = share(o.again_new_ja3, o.again);
-    // Every machine has a JA3 of its own with some tools, every visit with some browsers.
+    // Every machine has a JA3 of its own with some tools, every version and with some browsers every visit.
     tag(
         "ja3_randomisation",
         ramp(changed, 0.3, 0.7) * ramp(o.again, 5.0, 15.0),
@@ -89,8 +89,10 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     tag_routes(look, &mut tag);
     let slow = share(o.slow, o.answered);
     tag("low_and_slow", held(o), format!("{:.0} % of the answers took over half a minute", slow * 100.0));
-    let (bursts, calm) = pulses(minutes);
-    let pulse = if bursts >= 3 { ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0) } else { 0.0 };
+    let Pulses { bursts, calm, left } = pulses(minutes);
+    let even = ramp(calm, 0.15, 0.45) * ramp(dispersion(minutes), 1.5, 3.0);
+    // Who only goes faster for a while and slower afterwards is never gone.
+    let pulse = if bursts >= 3 { even * (1.0 - ramp(left, 0.1, 0.3)) } else { 0.0 };
     tag(
         "pulse_wave",
         pulse,
@@ -156,17 +158,32 @@ pub(crate) fn is_guarded(route: &str) -> bool {
     WORDS.iter().any(|w| route.contains(w))
 }
 
-// Bursts after the first calm, and the share of calm minutes between the first and the last busy one.
+/// How an excess comes and goes.
+#[derive(Debug, Default)]
+struct Pulses {
+    /// Bursts after the first calm.
+    bursts: usize,
+    /// Share of calm minutes between the first and the last busy one.
+    calm: f64,
+    /// What a calm minute brings, over what a busy one does.
+    left: f64,
+}
+
 #[expect(clippy::cast_precision_loss, reason = "minutes")]
-fn pulses(minutes: &[f64]) -> (usize, f64) {
+fn pulses(minutes: &[f64]) -> Pulses {
     let top = minutes.iter().copied().fold(0.0, f64::max);
-    let busy: Vec<bool> = minutes.iter().map(|m| *m > 0.25 * top).collect();
-    let bursts = busy.windows(2).filter(|w| !w[0] && w[1]).count();
-    let (Some(first), Some(last)) = (busy.iter().position(|b| *b), busy.iter().rposition(|b| *b)) else {
-        return (0, 0.0);
+    let is_busy = |m: &f64| *m > 0.25 * top;
+    let (Some(first), Some(last)) = (minutes.iter().position(is_busy), minutes.iter().rposition(is_busy))
+    else {
+        return Pulses::default();
     };
-    let calm = busy[first..=last].iter().filter(|b| !**b).count() as f64 / (last - first + 1) as f64;
-    (bursts, calm)
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
+    let (busy, calm): (Vec<f64>, Vec<f64>) = minutes[first..=last].iter().copied().partition(is_busy);
+    Pulses {
+        bursts: minutes.windows(2).filter(|w| !is_busy(&w[0]) && is_busy(&w[1])).count(),
+        calm: calm.len() as f64 / (last - first + 1) as f64,
+        left: mean(&calm).max(0.0) / mean(&busy).max(1e-9),
+    }
 }
 
 // What strangers brought to a route beyond the usual, where that is more than chance.
@@ -290,6 +307,15 @@ mod tests {
         let few = Look { odd_before: visitors, ..look(dozen, &[("/home", 600.0)]) };
         assert!((address_pool(&few) - 12.6).abs() < 0.5, "{}", address_pool(&few));
         assert!(!names(&patterns(&few, &[10.0; 20])).contains(&"ip_randomisation"));
+    }
+
+    #[test]
+    fn who_goes_slower_is_no_pulse() {
+        let few = ClientSums { requests: 1_000.0, clients: 5.0, ips: 5.0, ..ClientSums::default() };
+        let slower: Vec<f64> =
+            (0..300).map(|m| if m < 60 { 60.0 } else { f64::from(8 + 5 * (m % 4)) * 0.8 }).collect();
+        assert!(pulses(&slower).bursts > 20, "{:?}", pulses(&slower));
+        assert!(patterns(&look(few, &[("/home", 1_000.0)]), &slower).is_empty());
     }
 
     #[test]

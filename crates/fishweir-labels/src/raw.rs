@@ -54,12 +54,14 @@ pub(crate) struct ClientSums {
     pub(crate) requests: f64,
     pub(crate) clients: f64,
     pub(crate) busiest: f64,
+    /// Clients that would bring as many requests if each brought the same: (Σn)² / Σn².
+    pub(crate) even_clients: f64,
     pub(crate) ips: f64,
     /// Addresses that would bring as many requests if each brought the same: (Σn)² / Σn².
     pub(crate) even_ips: f64,
     /// User agents of an address, each address by its requests.
     pub(crate) agents_per_ip: f64,
-    /// Further requests of a machine with the same program (JA4), and how many of them showed a new JA3.
+    /// Further requests of a machine with the same program (JA4) and user agent, and how many of them showed a new JA3.
     pub(crate) again: f64,
     pub(crate) again_new_ja3: f64,
     /// Stopped by a defence.
@@ -74,6 +76,18 @@ pub(crate) struct ClientSums {
     pub(crate) home_network: f64,
     /// Sent with an account; `None` where that was not looked at.
     pub(crate) signed_in: Option<f64>,
+}
+
+impl Look {
+    /// Returns how many clients the strangers beyond the usual are worth if each brought the same; `None` where that was not
+    /// looked at. WHY not their number: visitors with a request each come beside a few who bring all the rest.
+    pub(crate) fn even_clients(&self) -> Option<f64> {
+        let squares =
+            |c: &ClientSums| if c.even_clients > 0.0 { c.requests.powi(2) / c.even_clients } else { 0.0 };
+        let net = self.odd.requests - self.odd_before.requests * self.scale;
+        let own = squares(&self.odd) - squares(&self.odd_before) * self.scale;
+        (self.odd.even_clients > 0.0 && net > 0.0).then(|| net.powi(2) / own.max(net))
+    }
 }
 
 /// Time that the service took for the requests of strangers.
@@ -407,15 +421,15 @@ async fn clients(
            FROM usual_pairs u RIGHT JOIN (SELECT * FROM base WHERE odd AND {when}) b ON u.ja4 = b.ja4 AND u.user_agent = b.user_agent
            LEFT JOIN home_networks w ON w.network = b.network
          ), per_client AS (
-           SELECT client, count(*) AS n FROM mine GROUP BY 1
+           SELECT client, CAST(count(*) AS DOUBLE) AS n FROM mine GROUP BY 1
          ), per_ip AS (
            SELECT ip, CAST(count(*) AS DOUBLE) AS n, count(DISTINCT hash64(user_agent)) AS agents FROM mine WHERE ip IS NOT NULL GROUP BY 1
          ), per_program AS (
-           SELECT ip, ja4, CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
-           FROM mine WHERE ip IS NOT NULL AND ja3 IS NOT NULL GROUP BY 1, 2
+           SELECT ip, ja4, user_agent, CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
+           FROM mine WHERE ip IS NOT NULL AND ja3 IS NOT NULL GROUP BY 1, 2, 3
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
-           g.again, g.new_ja3, m.stopped
+           g.again, g.new_ja3, m.stopped, c.even
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -428,7 +442,7 @@ async fn clients(
              CAST(count(account) AS DOUBLE) AS signed_in
            FROM mine
          ) m CROSS JOIN (
-           SELECT CAST(count(*) AS DOUBLE) AS clients, CAST(max(n) AS DOUBLE) AS busiest FROM per_client
+           SELECT CAST(count(*) AS DOUBLE) AS clients, max(n) AS busiest, sum(n) * sum(n) / sum(n * n) AS even FROM per_client
          ) c CROSS JOIN (
            SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
          ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g"
@@ -455,6 +469,7 @@ async fn clients(
             again: n(12),
             again_new_ja3: n(13),
             stopped: n(14),
+            even_clients: n(15),
         };
     }
     Ok(out)
