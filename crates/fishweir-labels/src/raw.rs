@@ -407,7 +407,38 @@ async fn clients(
     if let Some(condition) = mine {
         when.push_str(&format!(" AND {condition}"));
     }
-    let sql = format!(
+    let sql = clients_sql(base, &when);
+    let mut out = ClientSums::default();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let n = |c: usize| number(&batch, c, 0);
+        out = ClientSums {
+            requests: n(0),
+            clients: n(1),
+            busiest: n(2),
+            ips: n(3),
+            agents_per_ip: n(4),
+            slow: n(5),
+            paths: n(6),
+            usual_pair: n(7),
+            home_network: n(8),
+            even_ips: n(9),
+            answered: n(10),
+            signed_in: Some(n(11)),
+            again: n(12),
+            again_new_ja3: n(13),
+            stopped: n(14),
+            even_clients: n(15),
+        };
+    }
+    Ok(out)
+}
+
+// One row: the sums over strangers where a condition holds.
+fn clients_sql(base: &str, when: &str) -> String {
+    format!(
         "{base}, home_programs AS (
            SELECT DISTINCT ja4 FROM hits h JOIN played p ON p.session_key = h.session_key
          ), usual_pairs AS (
@@ -446,33 +477,7 @@ async fn clients(
          ) c CROSS JOIN (
            SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
          ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g"
-    );
-    let mut out = ClientSums::default();
-    for batch in catalog.query(&TABLES, &sql).await? {
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        let n = |c: usize| number(&batch, c, 0);
-        out = ClientSums {
-            requests: n(0),
-            clients: n(1),
-            busiest: n(2),
-            ips: n(3),
-            agents_per_ip: n(4),
-            slow: n(5),
-            paths: n(6),
-            usual_pair: n(7),
-            home_network: n(8),
-            even_ips: n(9),
-            answered: n(10),
-            signed_in: Some(n(11)),
-            again: n(12),
-            again_new_ja3: n(13),
-            stopped: n(14),
-            even_clients: n(15),
-        };
-    }
-    Ok(out)
+    )
 }
 
 async fn foreign_share(
