@@ -112,7 +112,7 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
     // Few sources are a partner, a crawler or a test, unless they bring very much.
     let few = |n: f64| {
         let machines = if n < 6.0 { 4.0 - 0.5 * n } else { 0.0 };
-        (machines * (1.0 - 0.5 * foreign)).max(alike * (4.0 - 0.2 * n))
+        (machines * (1.0 - 0.5 * foreign)).max(alike * (4.0 - 0.25 * n))
     };
     let small = (1.0 - (e.excess_requests.unwrap_or(30.0).max(30.0) / 30.0).log10() / 2.0).clamp(0.0, 1.0);
     // Nobody pays, redeems or signs up so often: there one machine is enough.
