@@ -8,6 +8,7 @@
 mod accumulate;
 mod functions;
 mod hash;
+mod memory;
 mod pinned;
 mod session;
 mod sketch;

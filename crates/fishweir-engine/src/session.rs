@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::functions::{aggregate_functions, scalar_functions};
 use crate::hash::hash_function;
+use crate::memory::ExchangeNeverSpills;
 
 /// Limits and places of the engine.
 #[derive(Clone, Debug)]
@@ -55,7 +56,8 @@ impl Engine {
             None => DiskManagerMode::OsTmpDirectory,
         };
         let top = NonZeroUsize::MIN.saturating_add(4);
-        let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top);
+        let fair = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top);
+        let pool = ExchangeNeverSpills::new(fair);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))

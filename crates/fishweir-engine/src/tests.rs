@@ -216,3 +216,19 @@ fn a_small_stored_sketch_is_kept_as_it_came_until_something_joins_it() {
     assert_eq!((bytes[3], Hll::count(&bytes).unwrap().round()), (10, 3.0), "as coarse as asked for");
     assert!(Hll::empty(Hll::SIZE).unwrap().merge(b"nonsense").is_err());
 }
+
+// INVARIANT: a query that has hardly any memory ends. An exchange that spilled stopped for ever here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_with_hardly_any_memory_ends() {
+    let engine = engine(3 << 20);
+    for attempt in 0..8 {
+        let context = engine.session([]).unwrap();
+        context.sql("SET datafusion.execution.batch_size = 64").await.unwrap();
+        let made = "CREATE TABLE made AS SELECT v % 13 AS g, repeat(CAST(v % 337 AS VARCHAR), 9) AS id FROM generate_series(1, 40000) AS s(v)";
+        context.sql(made).await.unwrap();
+        let query = context.sql("SELECT g, count(DISTINCT id) AS n FROM made GROUP BY g").await.unwrap();
+        let within = tokio::time::timeout(std::time::Duration::from_secs(30), query.collect()).await;
+        let batches = within.unwrap_or_else(|_| panic!("attempt {attempt} stands still")).unwrap();
+        assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 13);
+    }
+}
