@@ -8,7 +8,6 @@
 mod accumulate;
 mod functions;
 mod hash;
-mod memory;
 mod pinned;
 mod session;
 mod sketch;

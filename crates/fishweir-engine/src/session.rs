@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -16,7 +17,6 @@ use url::Url;
 
 use crate::functions::{aggregate_functions, scalar_functions};
 use crate::hash::hash_function;
-use crate::memory::ExchangeNeverSpills;
 
 /// Limits and places of the engine.
 #[derive(Clone, Debug)]
@@ -56,8 +56,7 @@ impl Engine {
             None => DiskManagerMode::OsTmpDirectory,
         };
         let top = NonZeroUsize::MIN.saturating_add(4);
-        let fair = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top);
-        let pool = ExchangeNeverSpills::new(fair);
+        let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
@@ -69,6 +68,11 @@ impl Engine {
         options.execution.parquet.pushdown_filters = false;
         options.execution.time_zone = Some("+00:00".into());
         options.execution.skip_partial_aggregation_probe_rows_threshold = 400_000;
+        // WHY: where two writers of an exchange spill at once, its reader may wait for the wrong one of two open
+        // files for ever (DataFusion up to 55.2, its pull request 24891). A file that is full with one batch is
+        // never waited for.
+        options.execution.max_spill_file_size_bytes =
+            ConfigNonZeroUsize::try_new(1).map_err(EngineError::Start)?;
         Ok(Self { runtime, config: session })
     }
 
