@@ -773,7 +773,8 @@ impl LiveWatch {
         Some(LiveEvent {
             event,
             incident_id: open.id.clone(),
-            time_us: now_us,
+            // Rows of a second are waited for until it is this late.
+            time_us: now_us + LATE_S * 1_000_000,
             start_us: open.start_us,
             end_us: open.end_us,
             kind: kind.name(),

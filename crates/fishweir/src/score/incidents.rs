@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fishweir_sim::{AttackKind, CampaignTruth, HappeningTruth, PACE_US};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Rate, Score, median, patterns};
 
@@ -182,6 +182,7 @@ pub(crate) fn score(
         .with("recall_of_surges_whatever_the_label", surges)
         .with("recall_of_large", recall_of_large(&real, traffic, 0, &caught))
         .with("recall_of_large_with_30_requests", recall_of_large(&real, traffic, NOTICEABLE, &caught))
+        .with("large_attacks", large_attacks(&attacks, &real, traffic))
         .with("p_attack_calibration_error", calibration(&tenths(found, &is_mostly)))
         .with("p_attack_by_tenth", tenths(found, &is_mostly))
         .with("recall_by_kind", grouped(&real, &|c| format!("{:?}", c.kind), &caught))
@@ -261,46 +262,67 @@ fn false_by_happening(
         let cause = happenings.iter().find(|h| f.overlaps(h.start_us, h.end_us));
         out.entry(cause.map_or("elsewhere".to_owned(), name)).or_default().0 += 1;
     }
-    out.into_iter()
-        .map(|(k, (wrong, of))| (k, serde_json::json!({"false_attacks": wrong, "happenings": of})))
-        .collect()
+    out.into_iter().map(|(k, (wrong, of))| (k, json!({"false_attacks": wrong, "happenings": of}))).collect()
 }
 
 fn name(h: &HappeningTruth) -> String {
     serde_json::to_value(h.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// How far off what is said of an attack that was found is.
+struct Errors {
+    start_s: Option<f64>,
+    end_s: Option<f64>,
+    delay_s: Option<f64>,
+    volume: Option<f64>,
+    f1: Option<f64>,
+}
+
 #[expect(clippy::cast_precision_loss, reason = "microseconds and request counts")]
+fn errors_of(attacks: &[&Found], real: &[&CampaignTruth], c: &CampaignTruth) -> Option<Errors> {
+    let mine: Vec<&&Found> = attacks.iter().filter(|f| meets(f, c)).collect();
+    let (from, to) = (c.start_us?, c.end_us?);
+    let first = mine.iter().map(|f| f.start_us).min()?;
+    let last = mine.iter().map(|f| f.end_us).max()?;
+    // An incident that spans two attacks says nothing about the volume of one.
+    let alone = mine.iter().all(|f| real.iter().filter(|o| meets(f, o)).count() == 1);
+    let excess: f64 = mine.iter().filter_map(|f| f.excess).sum();
+    let rules = mine.iter().filter_map(|f| f.driver.as_deref().and_then(|d| driver_f1(d, c)));
+    Some(Errors {
+        start_s: Some((first - from).abs() as f64 / 1e6),
+        end_s: Some((last - to).abs() as f64 / 1e6),
+        delay_s: mine.iter().map(|f| f.detected_us).min().map(|d| (d - from) as f64 / 1e6),
+        volume: (alone && c.requests > 0).then(|| (excess / c.requests as f64 - 1.0).abs()),
+        f1: rules.reduce(f64::max),
+    })
+}
+
 fn errors(attacks: &[&Found], real: &[&CampaignTruth]) -> Vec<(&'static str, Option<f64>)> {
-    let (mut start, mut end, mut delay, mut volume, mut f1) = (vec![], vec![], vec![], vec![], vec![]);
-    for c in real {
-        let mine: Vec<&&Found> = attacks.iter().filter(|f| meets(f, c)).collect();
-        let (Some(from), Some(to)) = (c.start_us, c.end_us) else { continue };
-        let (Some(first), Some(last)) =
-            (mine.iter().map(|f| f.start_us).min(), mine.iter().map(|f| f.end_us).max())
-        else {
-            continue;
-        };
-        start.push((first - from).abs() as f64 / 1e6);
-        end.push((last - to).abs() as f64 / 1e6);
-        delay.extend(mine.iter().map(|f| f.detected_us).min().map(|d| (d - from) as f64 / 1e6));
-        // An incident that spans two attacks says nothing about the volume of one.
-        let alone = mine.iter().all(|f| real.iter().filter(|o| meets(f, o)).count() == 1);
-        let excess: f64 = mine.iter().filter_map(|f| f.excess).sum();
-        if alone && c.requests > 0 {
-            volume.push((excess / c.requests as f64 - 1.0).abs());
-        }
-        f1.extend(
-            mine.iter().filter_map(|f| f.driver.as_deref().and_then(|d| driver_f1(d, c))).reduce(f64::max),
-        );
-    }
+    let all: Vec<Errors> = real.iter().filter_map(|c| errors_of(attacks, real, c)).collect();
+    let of = |f: fn(&Errors) -> Option<f64>| median(all.iter().filter_map(f).collect());
     vec![
-        ("start_error_s_median", median(start)),
-        ("end_error_s_median", median(end)),
-        ("detection_delay_s_median", median(delay)),
-        ("excess_volume_error_median", median(volume)),
-        ("driver_conjunction_f1_median", median(f1)),
+        ("start_error_s_median", of(|e| e.start_s)),
+        ("end_error_s_median", of(|e| e.end_s)),
+        ("detection_delay_s_median", of(|e| e.delay_s)),
+        ("excess_volume_error_median", of(|e| e.volume)),
+        ("driver_conjunction_f1_median", of(|e| e.f1)),
     ]
+}
+
+// Every large attack, whether it was found, and how far off what is said of it is.
+fn large_attacks(attacks: &[&Found], real: &[&CampaignTruth], traffic: &Traffic) -> Vec<Value> {
+    let one = |c: &&CampaignTruth| {
+        let errors = errors_of(attacks, real, c);
+        json!({
+            "attack": c.name, "requests": c.requests, "found": errors.is_some(),
+            "detection_delay_s": errors.as_ref().and_then(|e| e.delay_s),
+            "start_error_s": errors.as_ref().and_then(|e| e.start_s),
+            "end_error_s": errors.as_ref().and_then(|e| e.end_s),
+            "excess_volume_error": errors.as_ref().and_then(|e| e.volume),
+            "driver_conjunction_f1": errors.as_ref().and_then(|e| e.f1),
+        })
+    };
+    real.iter().filter(|c| is_large(c, traffic)).map(one).collect()
 }
 
 /// F1 of a driver rule's predicates against the marks that make out the attack: a predicate is right
@@ -431,6 +453,10 @@ pub(crate) mod tests {
         let s = score(&[found("attack", 101, 121, "/home")], &truth, &[], &traffic, i64::MAX);
         assert_eq!(s.detail["recall_of_large"]["of"], 1, "the second is too short");
         assert_eq!(s.detail["recall_of_large"]["hits"], 1);
+        let each = s.detail["large_attacks"].as_array().unwrap();
+        assert_eq!(each.len(), 1);
+        assert_eq!((&each[0]["attack"], &each[0]["found"]), (&json!("a"), &json!(true)));
+        assert_eq!(each[0]["end_error_s"], 60.0);
         let drowned = Traffic::from([("a".to_owned(), busy(9_000.0))]);
         let s = score(&[], &truth, &[], &drowned, i64::MAX);
         assert!(s.detail["recall_of_large"]["value"].is_null());
