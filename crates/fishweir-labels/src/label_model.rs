@@ -48,6 +48,10 @@ const DEPEND_PHI: f64 = 0.35;
 /// Share of takeovers among episodes that experts expect, and what that is worth.
 const PRIOR_SHARE: f64 = 0.002;
 const PRIOR_WEIGHT: f64 = 50.0;
+/// What is taken from the takeovers that are counted before their share is told. How rare they are is not
+/// even known to an order of magnitude, and the most likely share under a prior that is even in its logarithm
+/// is that of one case less: a few doubtful episodes do not vouch for each other, many do.
+const DOUBTED: f64 = 1.0;
 const FLOOR: f64 = 1e-6;
 /// Episodes from which a joint pattern says something of its own.
 const TOLD: f64 = 3.0;
@@ -321,7 +325,8 @@ fn step(model: &mut LabelModel, patterns: &[Pattern], beliefs: &[Belief], p: &[f
         bad += p * x.count;
         all += x.count;
     }
-    model.share = ((bad + PRIOR_SHARE * PRIOR_WEIGHT) / (all + PRIOR_WEIGHT)).clamp(1e-9, SHARE_MAX);
+    let told = (bad - DOUBTED).max(0.0) + PRIOR_SHARE * PRIOR_WEIGHT;
+    model.share = (told / (all + PRIOR_WEIGHT)).clamp(1e-9, SHARE_MAX);
     for g in &mut model.groups {
         let mut counts = [vec![0.0; g.takeover.len()], vec![0.0; g.benign.len()]];
         for (x, p) in patterns.iter().zip(p) {

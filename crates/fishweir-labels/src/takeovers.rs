@@ -20,7 +20,7 @@ use crate::series::between_sql;
 use crate::takeover_tables::{self as tables, TAKEOVERS};
 
 /// Version of the label model; stored with every label together with the functions' own version.
-pub const TAKEOVER_MODEL: &str = "takeover-model-3";
+pub const TAKEOVER_MODEL: &str = "takeover-model-4";
 /// Probability from which an episode is kept as a possible takeover.
 pub(crate) const KEPT: f64 = 0.02;
 /// Days of use without which nobody is judged; as in `account_episodes`.
