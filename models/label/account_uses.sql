@@ -4,7 +4,7 @@ description: >-
   Every device and network that used an account on a day, with when each was last seen on this account in the six weeks before:
   what is new and what is known. A program (JA4) that is new to a known device is a row of its own, `new_program`; else `ja4` is the
   first of several. Nothing later than the day is in it.
-version: 4
+version: 5
 grain: day
 time: day
 interval: day
@@ -32,14 +32,19 @@ WITH used AS (
   UNION
   SELECT account FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
 ), before AS (
+  -- The last day of a step is before none of its days, and with it a large day would stand twice in memory.
   SELECT CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, country, ja4
-  FROM account_days WHERE day >= $from - INTERVAL '42 days' AND day < $to
+  FROM account_days
+  WHERE day >= $from - INTERVAL '42 days' AND day < date_bin(INTERVAL '1 day', $to - INTERVAL '1 microsecond')
   UNION ALL
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT), account, device, asn, country, ja4
-  FROM account_logins WHERE hour >= $from - INTERVAL '42 days' AND hour < $to AND account IS NOT NULL AND successes > 0
+  FROM account_logins
+  WHERE hour >= $from - INTERVAL '42 days' AND hour < date_bin(INTERVAL '1 day', $to - INTERVAL '1 microsecond')
+    AND account IS NOT NULL AND successes > 0
 ), habits AS (
-  -- Only accounts of this step are looked up.
-  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn, b.ja4 AS h_ja4, min(b.country) AS h_country
+  -- Only accounts of this step are looked up. This side stands in memory whole: texts that are only compared are hashes.
+  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn,
+    hash64(b.ja4) AS h_ja4, min(hash64(b.country)) AS h_country
   FROM active a JOIN before b ON b.account = a.account
   GROUP BY 1, 2, 3, 4, 5
 ), uses AS (
@@ -50,10 +55,10 @@ WITH used AS (
     min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
     min(t.first_at) AS first_at, min(t.last_at) AS last_at,
     max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
-    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = t.ja4 THEN h.h_d END) AS program_last,
+    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = hash64(t.ja4) THEN h.h_d END) AS program_last,
     max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
     min(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_first,
-    max(CASE WHEN h.h_country = t.country THEN h.h_d END) AS country_last,
+    max(CASE WHEN h.h_country = hash64(t.country) THEN h.h_d END) AS country_last,
     min(h.h_d) AS account_first,
     max(h.h_d) AS account_last
   FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42

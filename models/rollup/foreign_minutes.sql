@@ -12,7 +12,7 @@ interval: hour
 keys: [minute, dimension, value]
 inputs: [requests, home_hours]
 retention: { keep_days: 35 }
-batch_rows: 1000000
+batch_rows: 250000
 */
 WITH later AS (
   SELECT * FROM (VALUES (INTERVAL '0 hours'), (INTERVAL '1 hour'), (INTERVAL '2 hours'), (INTERVAL '3 hours'), (INTERVAL '4 hours'), (INTERVAL '5 hours'), (INTERVAL '6 hours'), (INTERVAL '7 hours'), (INTERVAL '8 hours')) AS more (span)
@@ -31,12 +31,15 @@ WITH later AS (
   FROM (SELECT DISTINCT hour, asn FROM homes) CROSS JOIN remembered
 ), followed AS (
   -- Hours without a home have nothing on the left, and none of their requests is read.
+  -- A session stands once for every hour in which it counts, which is what a step needs most memory for: hours of
+  -- other steps are left out.
   SELECT DISTINCT hash64(r.session) AS session, y.hour + span AS hour, true AS has_played
   FROM (SELECT DISTINCT hour FROM homes WHERE hour >= $from - INTERVAL '8 hours') y JOIN (
     SELECT * FROM requests
     WHERE time >= $from - INTERVAL '8 hours' AND time < $to
       AND session IS NOT NULL AND (route LIKE '%licence%' OR route LIKE '%license%') AND status < 400
   ) r ON y.hour = date_bin(INTERVAL '1 hour', r.time) CROSS JOIN later
+  WHERE y.hour + span >= $from AND y.hour + span < $to
 ), hits AS (
   SELECT date_bin(INTERVAL '1 minute', r.time) AS minute, y.hour, r.route, r.ja4, coalesce(r.asn, -1) AS asn, hash64(r.session) AS session
   FROM (SELECT DISTINCT hour FROM homes WHERE hour >= $from) y

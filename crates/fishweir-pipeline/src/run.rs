@@ -131,6 +131,16 @@ struct Step {
     keep_others: bool,
 }
 
+/// What is due of one model, and what came of it.
+struct Job<'a> {
+    model: &'a Model,
+    due: Vec<Interval>,
+    steps: Vec<Step>,
+    /// Announcement in the book, to be confirmed.
+    seq: i64,
+    event: RunEvent,
+}
+
 impl Runner {
     /// Returns a runner; `streams` are the raw tables.
     #[must_use]
@@ -389,34 +399,50 @@ impl Runner {
                 continue;
             }
             let seq = state.book.announce(&model.name, model.version, &due, options.now_us).await?;
-            jobs.push((model, due, steps, expired, seq));
+            let event =
+                RunEvent { model: model.name.clone(), steps: steps.len(), expired, ..RunEvent::default() };
+            jobs.push(Job { model, due, steps, seq, event });
         }
-        let shared: &State = state;
-        let mut running =
-            futures::stream::iter(jobs.into_iter().map(|(model, due, steps, expired, seq)| async move {
-                let rows = self.run_model(model, shared, &steps, &due, options, progress).await?;
-                Ok::<_, PipelineError>((
-                    model,
-                    due,
-                    seq,
-                    RunEvent { model: model.name.clone(), steps: steps.len(), rows, expired },
-                ))
-            }))
-            .buffer_unordered(options.parallel.max(1));
-        let mut finished = Vec::new();
-        let mut failure = None;
-        while let Some(result) = running.next().await {
-            match result {
-                Ok(done) => finished.push(done),
-                Err(e) => failure = failure.or(Some(e)),
-            }
-        }
-        drop(running);
-        for (model, due, seq, event) in finished {
+        let (finished, failure) = self.run_jobs(jobs, state, options, progress).await;
+        for Job { model, due, seq, event, .. } in finished {
             state.book.confirm(&model.name, model.version, &due, seq, options.now_us).await?;
             state.summary.models.push(event);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    // Several at a time; what finds no memory beside the others runs once more, alone.
+    async fn run_jobs<'a>(
+        &self,
+        jobs: Vec<Job<'a>>,
+        state: &State,
+        options: &RunOptions,
+        progress: &dyn RunProgress,
+    ) -> (Vec<Job<'a>>, Option<PipelineError>) {
+        let one = |mut job: Job<'a>| async move {
+            let rows = self.run_model(job.model, state, &job.steps, &job.due, options, progress).await;
+            let failed = rows.map(|rows| job.event.rows = rows).err();
+            (job, failed)
+        };
+        let (mut finished, mut crowded, mut failure) = (Vec::new(), Vec::new(), None);
+        let side_by_side = options.parallel.clamp(1, jobs.len().max(1));
+        let mut running = futures::stream::iter(jobs.into_iter().map(one)).buffer_unordered(side_by_side);
+        while let Some((job, failed)) = running.next().await {
+            match failed {
+                None => finished.push(job),
+                Some(e) if e.is_out_of_memory() && side_by_side > 1 => crowded.push(job),
+                Some(e) => failure = failure.or(Some(e)),
+            }
+        }
+        drop(running);
+        for job in crowded {
+            progress.plan(&job.model.name, job.steps.len());
+            match one(job).await {
+                (job, None) => finished.push(job),
+                (_, Some(e)) => failure = failure.or(Some(e)),
+            }
+        }
+        (finished, failure)
     }
 
     async fn run_model(
