@@ -16,13 +16,6 @@ retention: { keep_days: 120 }
 */
 WITH seen AS (
   SELECT * FROM account_uses WHERE day >= $from - INTERVAL '2 days' AND day < $to
-), signed_in AS (
-  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, min(identifier) AS identifier,
-    sum(attempts) AS attempts, sum(successes) AS successes, sum(wrong) AS wrong, sum(challenges_passed) AS challenges_passed,
-    sum(challenges_failed) AS challenges_failed, sum(breached) AS breached, sum(weak) AS weak, sum(with_mfa) AS with_mfa,
-    max(CASE WHEN credential = 'partner' THEN 1 ELSE 0 END) AS partner
-  FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL
-  GROUP BY 1, 2, 3, 4
 ), told AS (
   -- Days from which on an account that was never seen has been away, not just outside what is kept.
   SELECT DISTINCT d + 14 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '14 days' AND day < $to - INTERVAL '14 days'
@@ -33,10 +26,22 @@ WITH seen AS (
       OR (new_program AND account_pages > 0 AND licences = 0))
   ) u ON t.told_d = u.d
   WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND t.is_told IS NOT NULL)
+), signed_in AS (
+  -- Only accounts with an episode are looked up, before anything is summed.
+  SELECT CAST(floor(CAST(l.hour AS BIGINT) / 86400000000) AS BIGINT) AS d, l.account, l.device, l.asn, min(l.identifier) AS identifier,
+    sum(l.attempts) AS attempts, sum(l.successes) AS successes, sum(l.wrong) AS wrong, sum(l.challenges_passed) AS challenges_passed,
+    sum(l.challenges_failed) AS challenges_failed, sum(l.breached) AS breached, sum(l.weak) AS weak, sum(l.with_mfa) AS with_mfa,
+    max(CASE WHEN l.credential = 'partner' THEN 1 ELSE 0 END) AS partner
+  FROM (SELECT DISTINCT account FROM fresh) a
+  JOIN (SELECT * FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL) l ON l.account = a.account
+  GROUP BY 1, 2, 3, 4
 ), devices AS (
   -- Pairs first, then their number: a set of accounts for each of many devices costs far more.
   SELECT d AS v_d, device AS v_device, count(*) AS device_accounts
-  FROM (SELECT DISTINCT d, device, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
+  FROM (
+    SELECT DISTINCT u.d, u.device, u.account FROM (SELECT DISTINCT device FROM fresh) a
+    JOIN (SELECT d, device, account FROM account_uses WHERE day >= $from AND day < $to) u ON u.device = a.device
+  ) p GROUP BY 1, 2
 ), networks AS (
   SELECT d AS n_d, asn AS n_asn, count(*) AS asn_accounts
   FROM (SELECT DISTINCT d, asn, account FROM account_uses WHERE day >= $from AND day < $to) p GROUP BY 1, 2
@@ -89,13 +94,10 @@ WITH seen AS (
   SELECT identifier AS l_identifier, CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS l_d,
     min(vendor) AS vendor, bool_or(password_match) AS password_match
   FROM leak_hours WHERE hour >= $from - INTERVAL '60 days' AND hour < $to GROUP BY 1, 2
-), named AS (
-  SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS d, account, device, asn, min(identifier) AS identifier
-  FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL GROUP BY 1, 2, 3, 4
 ), leak_hits AS (
   SELECT s.d AS k_d, s.account AS k_account, s.device AS k_device, s.asn AS k_asn, min(s.d - l.l_d) AS leak_age_days,
     bool_or(l.password_match) AS leak_password_match, min(l.vendor) AS leak_vendor
-  FROM leaked l JOIN named s ON l.l_identifier = s.identifier AND l.l_d <= s.d AND l.l_d >= s.d - 60
+  FROM leaked l JOIN signed_in s ON l.l_identifier = s.identifier AND l.l_d <= s.d AND l.l_d >= s.d - 60
   GROUP BY 1, 2, 3, 4
 ), campaigns AS (
   SELECT CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) AS g_d, account AS g_account, device AS g_device, asn AS g_asn,

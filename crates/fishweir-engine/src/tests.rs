@@ -205,6 +205,11 @@ fn a_small_stored_sketch_is_kept_as_it_came_until_something_joins_it() {
     let count = |parts: &[Option<Vec<u8>>]| Hll::count(&merged::<Hll>(parts).unwrap()).unwrap().round();
     assert_eq!(count(&[one.clone(), one.clone()]), 3.0);
     assert_eq!(count(&[one.clone(), text::<Hll>(&[3, 4]), text::<Hll>(&[5])]), 5.0);
+    // One value alone is not even read.
+    let single = text::<Hll>(&[9]);
+    assert_eq!(merged::<Hll>(std::slice::from_ref(&single)), single);
+    assert_eq!(count(&[single.clone(), single.clone()]), 1.0);
+    assert_eq!(count(&[single, one.clone()]), 4.0);
     // Values of its own beside it, and a sketch of another size.
     let mut s = Hll::empty(Hll::SIZE).unwrap();
     s.update(&mut (), Value::Str("client-9"));

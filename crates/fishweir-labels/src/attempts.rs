@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, time_literal, utc_microseconds};
 
 use crate::clusters::{Attempt, Usual};
+use crate::odd::{Odd, odd};
 use crate::series::{between_sql, words};
 
 pub(crate) const LOGINS: &str = "account_logins";
@@ -35,7 +37,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    fn number(&mut self, text: &str) -> u32 {
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
         if let Some(n) = self.index.get(text) {
             return *n;
         }
@@ -71,7 +73,7 @@ pub(crate) struct Loaded {
     pub(crate) usual: Usual,
 }
 
-fn tries(span: Interval) -> String {
+pub(crate) fn tries(span: Interval) -> String {
     format!("{} AND credential <> 'partner'", between_sql("hour", span))
 }
 
@@ -88,57 +90,14 @@ async fn told(context: &SessionContext, span: Interval) -> Result<Option<i64>, P
     Ok(days.into_iter().min().map(|d| d + HISTORY_DAYS))
 }
 
-// Machines and days of which most attempts are from machines that nobody knows, outside the networks of the
-// account, and on which hardly anybody watched afterwards. Hashes only, summed up before they are joined.
-// Markers of their own say whether a join found anything.
-fn odd_sql(span: Interval, first_told: i64) -> String {
-    let known_from = time_literal(span.from_us - KNOWN_DAYS * DAY_US);
-    format!(
-        "WITH tries AS (
-           SELECT account, device, asn, {DAY_OF} AS d, count(*) AS n FROM {LOGINS} WHERE {tries} GROUP BY 1, 2, 3, 4
-         ), mine AS (
-           SELECT account AS k_account, device AS k_device, asn AS k_asn,
-             CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS k_day, licences
-           FROM {DAYS} WHERE day >= {known_from} AND day < {until}
-         ), known AS (
-           SELECT k_account, k_device, min(k_day) AS first_day, true AS is_known FROM mine GROUP BY 1, 2
-         ), home AS (
-           SELECT k_account AS h_account, k_asn AS h_asn, min(k_day) AS home_day, true AS is_home FROM mine GROUP BY 1, 2
-         ), machine AS (
-           SELECT k_device AS m_device, min(k_day) AS m_day, true AS has_watched FROM mine WHERE licences > 0 GROUP BY 1
-         ), marked AS (
-           SELECT t3.*, m.has_watched, m.m_day FROM machine m RIGHT JOIN (
-             SELECT t2.*, h.is_home, h.home_day FROM home h RIGHT JOIN (
-               SELECT t.*, k.is_known, k.first_day FROM known k RIGHT JOIN tries t ON k.k_account = t.account AND k.k_device = t.device
-             ) t2 ON h.h_account = t2.account AND h.h_asn = t2.asn
-           ) t3 ON m.m_device = t3.device
-         ), judged AS (
-           SELECT device, d, n, CASE
-             WHEN is_known IS NOT NULL AND first_day < d THEN n
-             WHEN is_home IS NOT NULL AND home_day < d THEN n
-             WHEN has_watched IS NOT NULL AND m_day <= d + 1 THEN n
-             ELSE 0 END AS ordinary
-           FROM marked WHERE d >= {first_told}
-         )
-         SELECT device AS o_device, d AS o_d, true AS is_odd FROM judged GROUP BY 1, 2
-         HAVING 2 * sum(ordinary) < sum(n)",
-        tries = tries(span),
-        until = time_literal(span.to_us + DAY_US),
-    )
-}
-
-// Attempts per day and program, and how many of them are odd.
-fn usual_sql(span: Interval, first_told: i64) -> String {
-    format!(
-        "SELECT d, {TOOL} AS tool, n, odd FROM (
-           SELECT d, ja4, user_agent, count(*) AS n, coalesce(sum(CASE WHEN o.is_odd IS NOT NULL THEN 1 ELSE 0 END), 0) AS odd
-           FROM {ODD} o RIGHT JOIN (
-             SELECT device, {DAY_OF} AS d, ja4, user_agent FROM {LOGINS} WHERE {}
-           ) t ON o.o_device = t.device AND o.o_d = t.d
-           WHERE d >= {first_told} GROUP BY 1, 2, 3
-         ) x",
-        tries(span),
-    )
+// The odd machines as a table to be joined with.
+fn table(odd: &Odd) -> Result<MemTable, DataFusionError> {
+    let column = |f: fn(&(i64, i64)) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(odd.machines.iter().map(f)))
+    };
+    let columns = [("o_device", column(|m| m.0)), ("o_d", column(|m| m.1))];
+    let rows = RecordBatch::try_from_iter(columns)?;
+    MemTable::try_new(rows.schema(), vec![vec![rows]])
 }
 
 fn attempts_sql(span: Interval) -> String {
@@ -167,16 +126,14 @@ pub(crate) async fn load(catalog: &Catalog, span: Interval) -> Result<Loaded, Pi
     let mut out = Loaded::default();
     let context = catalog.session_of(&[LOGINS, DAYS]).await?;
     let Some(first_told) = told(&context, span).await? else { return Ok(out) };
-    let sql = odd_sql(span, first_told);
-    let odd = ask(&context, &sql).await?;
-    let Some(schema) = odd.first().map(RecordBatch::schema) else { return Ok(out) };
-    let table = MemTable::try_new(schema, vec![odd]).map_err(PipelineError::query(&sql))?;
-    context.register_table(ODD, Arc::new(table)).map_err(PipelineError::query(&sql))?;
+    let odd = odd(&context, span, span.from_us - KNOWN_DAYS * DAY_US, first_told, &mut out.tools).await?;
+    usual(&odd, &mut out);
+    let table = table(&odd).map_err(PipelineError::query(ODD))?;
+    context.register_table(ODD, Arc::new(table)).map_err(PipelineError::query(ODD))?;
     let mut all: Vec<(Attempt, i64)> = Vec::new();
     for batch in ask(&context, &attempts_sql(span)).await? {
         rows(&batch, &mut out, &mut all)?;
     }
-    usual(&ask(&context, &usual_sql(span, first_told)).await?, &mut out);
     in_order(&mut out, all);
     Ok(out)
 }
@@ -216,19 +173,15 @@ fn rows(batch: &RecordBatch, out: &mut Loaded, all: &mut Vec<(Attempt, i64)>) ->
     Ok(())
 }
 
-fn usual(batches: &[RecordBatch], out: &mut Loaded) {
+fn usual(odd: &Odd, out: &mut Loaded) {
     let mut days: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
-    for batch in batches {
+    for ((day, tool), (n, odd)) in &odd.programs {
         #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
-        let count = |c: usize, r: usize| batch.column(c).as_primitive::<Int64Type>().value(r) as f64;
-        let (dates, tools) = (batch.column(0).as_primitive::<Int64Type>(), words(batch, 1));
-        for (r, tool) in tools.iter().enumerate() {
-            let (n, odd) = (count(2, r), count(3, r));
-            let of = days.entry(dates.value(r)).or_default();
-            *of = (of.0 + odd, of.1 + n - odd);
-            if n > odd {
-                *out.usual.tools.entry(out.tools.number(tool)).or_default() += n - odd;
-            }
+        let (odd, ordinary) = (*odd as f64, (n - odd) as f64);
+        let of = days.entry(*day).or_default();
+        *of = (of.0 + odd, of.1 + ordinary);
+        if ordinary > 0.0 {
+            *out.usual.tools.entry(*tool).or_default() += ordinary;
         }
     }
     let ordinary: f64 = days.values().map(|d| d.1).sum();

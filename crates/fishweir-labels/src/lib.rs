@@ -21,6 +21,7 @@ mod live;
 mod live_marks;
 mod live_rows;
 mod notes;
+mod odd;
 mod outcome;
 mod patterns;
 mod raw;

@@ -59,6 +59,18 @@ fn comparisons_never_hide_the_unknown() {
 }
 
 #[test]
+fn a_period_of_which_less_is_known_is_no_measure() {
+    let whole = value(Some(10.0), 10.0, 10.0);
+    let partial = MetricValue { coverage: 0.43, ..value(Some(0.0), 0.0, 0.0) };
+    let said = change(&whole, Some(&partial), "before", "attacks");
+    assert_eq!(said, "before: 0 attacks in the 43 % of it that is known");
+    assert_eq!(verdict(&whole, Some(&partial), Direction::LowerIsBetter), "");
+    let said = change(&partial, Some(&whole), "before", "attacks");
+    assert_eq!(said, "before: 10 attacks (not compared: only 43 % of this period is known)");
+    assert_eq!(verdict(&partial, Some(&whole), Direction::LowerIsBetter), "");
+}
+
+#[test]
 fn gaps_of_a_trend_stay_gaps() {
     let values = [value(Some(5.0), 4.0, 6.0), value(None, 0.0, 0.0), value(Some(7.0), 6.0, 8.0)];
     let svg = trend(&values, "requests", "R & D <x>", false);

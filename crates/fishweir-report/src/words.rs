@@ -105,13 +105,28 @@ pub fn interval(v: &MetricValue, unit: &str) -> String {
     }
 }
 
-/// Returns how a value changed against an earlier one, as a phrase.
+/// Coverages further apart than this make a sum of one period no measure for the other.
+const COVERAGE_APART: f64 = 0.05;
+
+/// Returns how a value changed against an earlier one, as a phrase. Nothing is compared where much more is known of
+/// one than of the other; the phrase then says how much is known.
 #[must_use]
 pub fn change(now: &MetricValue, then: Option<&MetricValue>, against: &str, unit: &str) -> String {
     let Some(then) = then else { return format!("{against}: not compared") };
     match (now.value, then.value) {
         (_, None) => {
             format!("{against}: unknown ({})", then.reason.as_deref().unwrap_or("no reason given"))
+        }
+        (_, Some(b)) if then.coverage < now.coverage - COVERAGE_APART => {
+            format!(
+                "{against}: {} in the {} of it that is known",
+                amount(b, unit),
+                amount(then.coverage, "share")
+            )
+        }
+        (Some(_), Some(b)) if now.coverage < then.coverage - COVERAGE_APART => {
+            let known = amount(now.coverage, "share");
+            format!("{against}: {} (not compared: only {known} of this period is known)", amount(b, unit))
         }
         (None, Some(b)) => format!("{against}: {}", amount(b, unit)),
         (Some(a), Some(b)) if unit == "share" => {
@@ -135,11 +150,14 @@ pub fn change(now: &MetricValue, then: Option<&MetricValue>, against: &str, unit
     }
 }
 
-/// Returns `better`, `worse` or nothing; only when the intervals do not overlap.
+/// Returns `better`, `worse` or nothing; only when the intervals do not overlap and about as much is known of both.
 #[must_use]
 pub fn verdict(now: &MetricValue, then: Option<&MetricValue>, direction: Direction) -> &'static str {
     let Some(then) = then else { return "" };
     let (Some(a), Some(b)) = (now.value, then.value) else { return "" };
+    if (now.coverage - then.coverage).abs() > COVERAGE_APART {
+        return "";
+    }
     let apart = match (now.low, now.high, then.low, then.high) {
         (Some(al), Some(ah), Some(bl), Some(bh)) => al > bh || bl > ah,
         _ => (a - b).abs() > f64::EPSILON,

@@ -1,0 +1,232 @@
+//! Machines that are odd on a day, and how many attempts of each program are.
+//!
+//! WHY not a query: each attempt is looked up in three tables that hold every use of six weeks. A join keeps
+//! those rows whole and groups the attempts of a day several times; here a use is sixteen bytes, and each
+//! row of a day is read once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::prelude::SessionContext;
+use fishweir_pipeline::{DAY_US, Interval, PipelineError, time_literal};
+use futures::StreamExt;
+use hashbrown::HashMap;
+
+use crate::attempts::{DAYS, LOGINS, Names, tries};
+
+/// Room that an entry of a table takes, with what is free for growth.
+const ENTRY_BYTES: usize = 20;
+
+/// What a span says of machines and programs.
+#[derive(Default)]
+pub(crate) struct Odd {
+    /// Machines and the days on which they were odd.
+    pub(crate) machines: Vec<(i64, i64)>,
+    /// Rows of each day (since 1970) and program, and how many of them are of odd machines.
+    pub(crate) programs: BTreeMap<(i64, u32), (u64, u64)>,
+}
+
+/// First day of each pair or machine.
+type FirstDays = HashMap<u64, i32>;
+
+// Which machine used which account, which account which network, and which machine watched anything.
+#[derive(Default)]
+struct Uses {
+    known: FirstDays,
+    home: FirstDays,
+    watched: FirstDays,
+}
+
+impl Uses {
+    fn ordinary(&self, account: Option<i64>, device: i64, asn: i64, day: i64) -> bool {
+        let since = |table: &FirstDays, key: u64| table.get(&key).map(|d| i64::from(*d));
+        let before = |table: &FirstDays, other: i64| {
+            account.and_then(|a| since(table, pair(a, other))).is_some_and(|first| first < day)
+        };
+        before(&self.known, device)
+            || before(&self.home, asn)
+            || since(&self.watched, device.cast_unsigned()).is_some_and(|first| first <= day + 1)
+    }
+
+    fn len(&self) -> usize {
+        self.known.capacity() + self.home.capacity() + self.watched.capacity()
+    }
+}
+
+// Both numbers in one; one of them is a hash, so that pairs meet by chance as rarely as hashes do.
+fn pair(a: i64, b: i64) -> u64 {
+    let mixed = a.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ b.cast_unsigned().wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+fn note(table: &mut FirstDays, key: u64, day: i64) {
+    let day = i32::try_from(day).unwrap_or(i32::MAX);
+    table.entry(key).and_modify(|first| *first = day.min(*first)).or_insert(day);
+}
+
+// Rows of a query as they come, each batch with the memory that the reader took before the next.
+async fn each(
+    context: &SessionContext,
+    sql: &str,
+    taken: &MemoryReservation,
+    mut read: impl FnMut(&RecordBatch) -> usize,
+) -> Result<(), PipelineError> {
+    let frame = context.sql(sql).await.map_err(PipelineError::query(sql))?;
+    let mut batches = frame.execute_stream().await.map_err(PipelineError::query(sql))?;
+    while let Some(batch) = batches.next().await {
+        let bytes = read(&batch.map_err(PipelineError::query(sql))?);
+        taken.try_resize(bytes).map_err(PipelineError::query(sql))?;
+    }
+    Ok(())
+}
+
+fn ints(batch: &RecordBatch, column: usize) -> &arrow::array::Int64Array {
+    batch.column(column).as_primitive::<Int64Type>()
+}
+
+async fn uses(
+    context: &SessionContext,
+    span: Interval,
+    known_from_us: i64,
+    taken: &MemoryReservation,
+) -> Result<Uses, PipelineError> {
+    let sql = format!(
+        "SELECT account, device, asn, CAST(floor(CAST(day AS BIGINT) / 86400000000) AS BIGINT) AS d, licences
+         FROM {DAYS} WHERE day >= {} AND day < {}",
+        time_literal(known_from_us),
+        time_literal(span.to_us + DAY_US),
+    );
+    // Nothing is known on the last day that began on it.
+    let last_day = (span.to_us - 1).div_euclid(DAY_US);
+    let mut uses = Uses::default();
+    each(context, &sql, taken, |batch| {
+        let [account, device, asn, day, licences] = [0, 1, 2, 3, 4].map(|c| ints(batch, c));
+        for r in 0..batch.num_rows() {
+            let d = day.value(r);
+            if d < last_day {
+                note(&mut uses.known, pair(account.value(r), device.value(r)), d);
+                note(&mut uses.home, pair(account.value(r), asn.value(r)), d);
+            }
+            if licences.value(r) > 0 {
+                note(&mut uses.watched, device.value(r).cast_unsigned(), d);
+            }
+        }
+        uses.len() * ENTRY_BYTES
+    })
+    .await?;
+    Ok(uses)
+}
+
+// Attempts of a day: of each machine how many and how many ordinary, and machine and program of each row.
+#[derive(Default)]
+struct Day {
+    machine: HashMap<i64, u32>,
+    counts: Vec<(u32, u32)>,
+    rows: Vec<(u32, u32)>,
+}
+
+impl Day {
+    fn add(&mut self, device: i64, ordinary: bool, program: u32) {
+        let next = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
+        let machine = *self.machine.entry(device).or_insert(next);
+        if machine == next {
+            self.counts.push((0, 0));
+        }
+        if let Some((n, usual)) = self.counts.get_mut(machine as usize) {
+            *n += 1;
+            *usual += u32::from(ordinary);
+        }
+        self.rows.push((machine, program));
+    }
+
+    fn bytes(&self) -> usize {
+        self.machine.capacity() * ENTRY_BYTES + (self.counts.capacity() + self.rows.capacity()) * 8
+    }
+
+    fn finish(self, day: i64, out: &mut Odd) {
+        let is_odd = |(n, usual): (u32, u32)| 2 * u64::from(usual) < u64::from(n);
+        for (machine, program) in &self.rows {
+            let count = out.programs.entry((day, *program)).or_default();
+            count.0 += 1;
+            count.1 += u64::from(self.counts.get(*machine as usize).is_some_and(|c| is_odd(*c)));
+        }
+        let odd =
+            self.machine.iter().filter(|(_, m)| self.counts.get(**m as usize).is_some_and(|c| is_odd(*c)));
+        out.machines.extend(odd.map(|(device, _)| (*device, day)));
+    }
+}
+
+fn day_sql(day: i64, span: Interval) -> String {
+    let within = Interval::new((day * DAY_US).max(span.from_us), ((day + 1) * DAY_US).min(span.to_us));
+    format!(
+        "SELECT account, device, asn, hash64(ja4) AS j, hash64(user_agent) AS u, ja4, user_agent FROM {LOGINS} WHERE {}",
+        tries(within)
+    )
+}
+
+// Programs by their hashes: a text is looked at when it is new.
+#[derive(Default)]
+struct Programs(HashMap<(i64, i64), u32>);
+
+impl Programs {
+    fn numbers(&mut self, batch: &RecordBatch, names: &mut Names) -> Vec<u32> {
+        let text = |c: usize, r: usize| {
+            let one = cast(&batch.column(c).slice(r, 1), &DataType::Utf8).ok();
+            one.map(|t| t.as_string::<i32>().value(0).to_owned()).unwrap_or_default()
+        };
+        let (ja4, agent) = (ints(batch, 3), ints(batch, 4));
+        let pairs = ja4.values().iter().zip(agent.values()).enumerate();
+        pairs
+            .map(|(r, (j, u))| {
+                *self
+                    .0
+                    .entry((*j, *u))
+                    .or_insert_with(|| names.number(&format!("{}|{}", text(5, r), text(6, r))))
+            })
+            .collect()
+    }
+}
+
+/// Returns the machines and days of which most attempts are from machines that nobody knows, outside the
+/// networks of the account, and on which hardly anybody watched afterwards; and the attempts of each
+/// program. Days before `first_told` are left out: nobody is known on them.
+///
+/// # Errors
+/// A table that cannot be read, or uses that do not fit into the memory limit.
+pub(crate) async fn odd(
+    context: &SessionContext,
+    span: Interval,
+    known_from_us: i64,
+    first_told: i64,
+    names: &mut Names,
+) -> Result<Odd, PipelineError> {
+    let pool = Arc::clone(&context.runtime_env().memory_pool);
+    let taken = MemoryConsumer::new("login_campaigns").register(&pool);
+    let uses = uses(context, span, known_from_us, &taken).await?;
+    let (mut out, mut programs) = (Odd::default(), Programs::default());
+    let of_day = MemoryConsumer::new("login_campaigns_day").register(&pool);
+    for day in first_told.max(span.from_us.div_euclid(DAY_US))..=(span.to_us - 1).div_euclid(DAY_US) {
+        let mut counted = Day::default();
+        each(context, &day_sql(day, span), &of_day, |batch| {
+            let numbers = programs.numbers(batch, names);
+            let [account, device, asn] = [0, 1, 2].map(|c| ints(batch, c));
+            for (r, program) in numbers.into_iter().enumerate() {
+                let who = account.is_valid(r).then(|| account.value(r));
+                let (device, asn) = (device.value(r), asn.value(r));
+                counted.add(device, uses.ordinary(who, device, asn, day), program);
+            }
+            counted.bytes()
+        })
+        .await?;
+        counted.finish(day, &mut out);
+        of_day.free();
+    }
+    out.machines.sort_unstable();
+    Ok(out)
+}
