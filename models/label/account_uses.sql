@@ -22,11 +22,11 @@ WITH used AS (
     0, 0, 0, 0, 0, 0, 0, 0, first_at, last_at
   FROM account_logins WHERE hour >= $from AND hour < $to AND account IS NOT NULL AND successes > 0
 ), present AS (
-  SELECT d, account, min(account_id) AS account_id, device, asn, ja4, min(country) AS country,
+  SELECT d, account, account_id, device, asn, ja4, min(country) AS country,
     sum(requests) AS requests, sum(served) AS served, sum(refused) AS refused, sum(licences) AS licences,
     sum(account_pages) AS account_pages, max(routes) AS routes, sum(sessions) AS sessions, max(hours) AS hours,
     min(first_at) AS first_at, max(last_at) AS last_at
-  FROM used GROUP BY 1, 2, 4, 5, 6
+  FROM used GROUP BY 1, 2, 3, 4, 5, 6
 ), active AS (
   SELECT account FROM account_days WHERE day >= $from AND day < $to
   UNION
@@ -42,11 +42,15 @@ WITH used AS (
   WHERE hour >= $from - INTERVAL '42 days' AND hour < date_bin(INTERVAL '1 day', $to - INTERVAL '1 microsecond')
     AND account IS NOT NULL AND successes > 0
 ), habits AS (
-  -- Only accounts of this step are looked up. This side stands in memory whole: texts that are only compared are hashes.
-  SELECT b.d AS h_d, b.account AS h_account, b.device AS h_device, b.asn AS h_asn,
-    hash64(b.ja4) AS h_ja4, min(hash64(b.country)) AS h_country
-  FROM active a JOIN before b ON b.account = a.account
-  GROUP BY 1, 2, 3, 4, 5
+  -- Only accounts of this step are looked up. This side stands in memory whole: texts that are only compared are hashes, and
+  -- days that lie before every day of the step and within the six weeks of each are told apart no more.
+  SELECT h_days, account AS h_account, device AS h_device, asn AS h_asn, h_ja4, min(h_country) AS h_country, min(d) AS h_first, max(d) AS h_last
+  FROM (
+    SELECT b.d, b.account, b.device, b.asn, hash64(b.ja4) AS h_ja4, hash64(b.country) AS h_country,
+      CASE WHEN b.d >= CAST(CAST($from AS BIGINT) / 86400000000 AS BIGINT) OR b.d < CAST((CAST($to AS BIGINT) - 1) / 86400000000 AS BIGINT) - 42
+        THEN b.d ELSE 0 END AS h_days
+    FROM active a JOIN before b ON b.account = a.account
+  ) x GROUP BY 1, 2, 3, 4, 5
 ), uses AS (
   -- Columns of the present use are the same in every row of a group: texts are keys, of numbers the minimum is the value.
   -- WHY: the minimum of a text is a piece of memory of its own in every group.
@@ -54,14 +58,14 @@ WITH used AS (
     min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
     min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
     min(t.first_at) AS first_at, min(t.last_at) AS last_at,
-    max(CASE WHEN h.h_device = t.device THEN h.h_d END) AS device_last,
-    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = hash64(t.ja4) THEN h.h_d END) AS program_last,
-    max(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_last,
-    min(CASE WHEN h.h_asn = t.asn THEN h.h_d END) AS network_first,
-    max(CASE WHEN h.h_country = hash64(t.country) THEN h.h_d END) AS country_last,
-    min(h.h_d) AS account_first,
-    max(h.h_d) AS account_last
-  FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND h.h_d < t.d AND h.h_d >= t.d - 42
+    max(CASE WHEN h.h_device = t.device THEN h.h_last END) AS device_last,
+    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = hash64(t.ja4) THEN h.h_last END) AS program_last,
+    max(CASE WHEN h.h_asn = t.asn THEN h.h_last END) AS network_last,
+    min(CASE WHEN h.h_asn = t.asn THEN h.h_first END) AS network_first,
+    max(CASE WHEN h.h_country = hash64(t.country) THEN h.h_last END) AS country_last,
+    min(h.h_first) AS account_first,
+    max(h.h_last) AS account_last
+  FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND (h.h_days = 0 OR (h.h_days < t.d AND h.h_days >= t.d - 42))
   GROUP BY t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4
 )
 -- WHY: a device may speak with several programs (player, browser view), so together they are one use; only a program that is

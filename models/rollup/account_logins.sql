@@ -10,6 +10,7 @@ interval: hour
 keys: [hour, identifier, device, asn, ip_prefix, ja4, user_agent, password, credential]
 inputs: [logins]
 counts: attempts
+batch_rows: 900000
 retention: { keep_days: 45 }
 */
 SELECT

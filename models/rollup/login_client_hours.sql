@@ -10,6 +10,7 @@ interval: hour
 keys: [hour, ip_prefix, asn, ja4, user_agent]
 inputs: [logins]
 counts: attempts
+batch_rows: 900000
 retention: { keep_days: 400 }
 */
 SELECT

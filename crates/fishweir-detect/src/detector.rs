@@ -99,6 +99,8 @@ pub struct Surge {
     pub start: usize,
     /// Minute in which it was noticed.
     pub noticed: usize,
+    /// Requests of that minute that were enough to notice it, at least one; `None` where only the whole minute says so.
+    pub enough: Option<f64>,
     /// Last minute that was not calm.
     pub end: usize,
     /// Whether it was still open when the input ended.
@@ -560,6 +562,7 @@ impl Series {
                 series: i,
                 start,
                 noticed: t,
+                enough: None,
                 end: t,
                 open: false,
                 peak_z: points.iter().map(|q| q.z).fold(p.z, f64::max),

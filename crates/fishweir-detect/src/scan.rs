@@ -114,6 +114,7 @@ struct Bin {
 struct Open {
     start: usize,
     noticed: usize,
+    enough: f64,
     end: usize,
     peak_z: f64,
     /// Requests a minute that the running sum looks for; the end is its last maximum.
@@ -324,7 +325,21 @@ impl BurstScan {
         let whole = 4.0 * rate;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
         let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
-        self.open = Some(Open { start, noticed: t, end: t, peak_z: z, rate, sum: best, best, patience });
+        let enough = self.enough(t, scores);
+        self.open =
+            Some(Open { start, noticed: t, enough, end: t, peak_z: z, rate, sum: best, best, patience });
+    }
+
+    // Requests of minute `t` with which one of the windows that end with it stands out, the others of the window given:
+    // the score solved for the count.
+    fn enough(&self, t: usize, scores: &[(f64, f64, f64); WINDOWS.len()]) -> f64 {
+        let now = self.counts[t];
+        let of = |(i, (_, k, mu)): (usize, &(f64, f64, f64))| {
+            let root = self.config.open_z * self.spread(i, *mu).sqrt() / 2.0 + (mu + 0.375).sqrt();
+            let in_window = (root.powi(2) - 0.375).max(mu + self.config.excess_min);
+            in_window - (k - now)
+        };
+        scores.iter().enumerate().map(of).fold(now, f64::min).ceil().max(1.0)
     }
 
     // The minute up to `t` from which on the likelihood of a change is highest, and the sum that it reaches;
@@ -376,6 +391,7 @@ impl BurstScan {
             series: self.series,
             start: o.start,
             noticed: o.noticed,
+            enough: Some(o.enough),
             end: o.end,
             open,
             peak_z: o.peak_z,

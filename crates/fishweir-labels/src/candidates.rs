@@ -8,12 +8,23 @@ use fishweir_detect::{Point, Surge, group_surges};
 use crate::series::Minutes;
 use crate::strangers::Strangers;
 
+/// What was enough to notice a burst within a minute.
+#[derive(Clone, Debug)]
+pub(crate) struct Enough {
+    /// Requests of strangers.
+    pub(crate) requests: f64,
+    /// Condition on them; `None` for all strangers.
+    pub(crate) condition: Option<String>,
+}
+
 /// Something unusual that may be an incident; minutes count from the start of the span looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// Minute in which it was noticed, and what in it was enough; nothing where that is not known.
     pub(crate) noticed: usize,
+    pub(crate) noticed_by: Vec<Enough>,
     pub(crate) open: bool,
     pub(crate) peak_z: f64,
     pub(crate) history_weeks: f64,
@@ -178,6 +189,7 @@ fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
         start,
         end: group.iter().map(|s| s.end).max().unwrap_or(start),
         noticed: group.iter().map(|s| s.noticed).min().unwrap_or(start),
+        noticed_by: Vec::new(),
         open: group.iter().any(|s| s.open),
         peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
         history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
@@ -244,6 +256,7 @@ mod tests {
             start,
             end,
             noticed: start,
+            noticed_by: Vec::new(),
             open: false,
             peak_z: 9.0,
             history_weeks: 1.0,

@@ -185,6 +185,8 @@ impl DosIncidents {
         let burst = c.excess.is_some();
         let scope = raw::Scope { told, burst, mine: c.measured_on.as_deref(), kind: strange };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
+        let noticed = Interval::new(around.at(c.noticed), around.at(c.noticed + 1));
+        let detected = raw::noticed_at(catalog, noticed, strange, &c.noticed_by).await?;
         let routes = match &look {
             Some(l) if c.routes.is_empty() => top_routes(l),
             _ => c.routes.clone(),
@@ -226,7 +228,7 @@ impl DosIncidents {
             range,
             peak_us,
             open: c.open,
-            detected_us: around.at(c.noticed + 1),
+            detected_us: detected.map_or(around.at(c.noticed + 1), |us| us.min(around.at(c.noticed + 1))),
             mitigated_us: reached(MITIGATED_SHARE),
             first_stopped_us: reached(0.0),
             mostly_stopped_us: reached(0.9),
@@ -547,7 +549,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-18", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-19", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -1,7 +1,7 @@
 //! Machines that are odd on a day, and how many attempts of each program are.
 //!
 //! WHY not a query: each attempt is looked up in three tables that hold every use of six weeks. A join keeps
-//! those rows whole and groups the attempts of a day several times; here a use is sixteen bytes, and each
+//! those rows whole and groups the attempts of a day several times; here a use is eight bytes, and each
 //! row of a day is read once.
 
 use std::collections::BTreeMap;
@@ -15,12 +15,14 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::prelude::SessionContext;
 use fishweir_pipeline::{DAY_US, Interval, PipelineError, time_literal};
 use futures::StreamExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 use crate::attempts::{DAYS, LOGINS, Names, tries};
 
-/// Room that an entry of a table takes, with what is free for growth.
-const ENTRY_BYTES: usize = 20;
+/// Room that a use takes, and a machine of the day, each with its mark in the table.
+const USE_BYTES: usize = 10;
+const MACHINE_BYTES: usize = 20;
+const DAY_BITS: u32 = 16;
 
 /// What a span says of machines and programs.
 #[derive(Default)]
@@ -31,8 +33,32 @@ pub(crate) struct Odd {
     pub(crate) programs: BTreeMap<(i64, u32), (u64, u64)>,
 }
 
-/// First day of each pair or machine.
-type FirstDays = HashMap<u64, i32>;
+/// First day of each pair or machine: 48 bits of its hash above sixteen of the day. Among ten million of them, one
+/// lookup of thirty million finds another by chance.
+#[derive(Default)]
+struct FirstDays(HashTable<u64>);
+
+impl FirstDays {
+    // The upper bits are the hash already; spread, because the table reads the lowest and the highest.
+    fn place(entry: &u64) -> u64 {
+        (entry >> DAY_BITS).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn note(&mut self, key: u64, day: i64) {
+        let day = u64::from(u16::try_from(day).unwrap_or(u16::MAX));
+        let new = key >> DAY_BITS << DAY_BITS | day;
+        let same = |old: &u64| old >> DAY_BITS == new >> DAY_BITS;
+        self.0
+            .entry(Self::place(&new), same, Self::place)
+            .and_modify(|old| *old = new.min(*old))
+            .or_insert(new);
+    }
+
+    fn first(&self, key: u64) -> Option<i64> {
+        let found = self.0.find(Self::place(&key), |old| old >> DAY_BITS == key >> DAY_BITS);
+        found.and_then(|entry| i64::try_from(entry & ((1 << DAY_BITS) - 1)).ok())
+    }
+}
 
 // Which machine used which account, which account which network, and which machine watched anything.
 #[derive(Default)]
@@ -44,17 +70,16 @@ struct Uses {
 
 impl Uses {
     fn ordinary(&self, account: Option<i64>, device: i64, asn: i64, day: i64) -> bool {
-        let since = |table: &FirstDays, key: u64| table.get(&key).map(|d| i64::from(*d));
         let before = |table: &FirstDays, other: i64| {
-            account.and_then(|a| since(table, pair(a, other))).is_some_and(|first| first < day)
+            account.and_then(|a| table.first(pair(a, other))).is_some_and(|first| first < day)
         };
         before(&self.known, device)
             || before(&self.home, asn)
-            || since(&self.watched, device.cast_unsigned()).is_some_and(|first| first <= day + 1)
+            || self.watched.first(device.cast_unsigned()).is_some_and(|first| first <= day + 1)
     }
 
-    fn len(&self) -> usize {
-        self.known.capacity() + self.home.capacity() + self.watched.capacity()
+    fn bytes(&self) -> usize {
+        [&self.known, &self.home, &self.watched].iter().map(|t| t.0.capacity() * USE_BYTES).sum()
     }
 }
 
@@ -63,11 +88,6 @@ fn pair(a: i64, b: i64) -> u64 {
     let mixed = a.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15)
         ^ b.cast_unsigned().wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
-}
-
-fn note(table: &mut FirstDays, key: u64, day: i64) {
-    let day = i32::try_from(day).unwrap_or(i32::MAX);
-    table.entry(key).and_modify(|first| *first = day.min(*first)).or_insert(day);
 }
 
 // Rows of a query as they come, each batch with the memory that the reader took before the next.
@@ -102,7 +122,7 @@ async fn uses(
         time_literal(known_from_us),
         time_literal(span.to_us + DAY_US),
     );
-    // Nothing is known on the last day that began on it.
+    // What began on the last day is known on none.
     let last_day = (span.to_us - 1).div_euclid(DAY_US);
     let mut uses = Uses::default();
     each(context, &sql, taken, |batch| {
@@ -110,14 +130,14 @@ async fn uses(
         for r in 0..batch.num_rows() {
             let d = day.value(r);
             if d < last_day {
-                note(&mut uses.known, pair(account.value(r), device.value(r)), d);
-                note(&mut uses.home, pair(account.value(r), asn.value(r)), d);
+                uses.known.note(pair(account.value(r), device.value(r)), d);
+                uses.home.note(pair(account.value(r), asn.value(r)), d);
             }
             if licences.value(r) > 0 {
-                note(&mut uses.watched, device.value(r).cast_unsigned(), d);
+                uses.watched.note(device.value(r).cast_unsigned(), d);
             }
         }
-        uses.len() * ENTRY_BYTES
+        uses.bytes()
     })
     .await?;
     Ok(uses)
@@ -146,7 +166,7 @@ impl Day {
     }
 
     fn bytes(&self) -> usize {
-        self.machine.capacity() * ENTRY_BYTES + (self.counts.capacity() + self.rows.capacity()) * 8
+        self.machine.capacity() * MACHINE_BYTES + (self.counts.capacity() + self.rows.capacity()) * 8
     }
 
     fn finish(self, day: i64, out: &mut Odd) {
@@ -229,4 +249,57 @@ pub(crate) async fn odd(
     }
     out.machines.sort_unstable();
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_day_of_each_use_is_kept() {
+        let mut days = FirstDays::default();
+        for k in 0..5_000_i64 {
+            for day in [20_000 + k % 7, 19_990 + k % 11, 20_010] {
+                days.note(pair(k, -k), day);
+            }
+        }
+        for k in 0..5_000_i64 {
+            assert_eq!(days.first(pair(k, -k)), Some((20_000 + k % 7).min(19_990 + k % 11)));
+            assert_eq!(days.first(pair(-k - 1, k)), None);
+        }
+        assert_eq!(days.0.len(), 5_000);
+    }
+
+    #[test]
+    fn known_machines_homes_and_watchers_are_ordinary() {
+        let mut uses = Uses::default();
+        uses.known.note(pair(1, 10), 100);
+        uses.home.note(pair(1, 64_500), 100);
+        uses.watched.note(11, 102);
+        let ordinary = |account, device, asn, day| uses.ordinary(account, device, asn, day);
+        assert!(
+            ordinary(Some(1), 10, 9, 101) && !ordinary(Some(1), 10, 9, 100),
+            "known from the day before on"
+        );
+        assert!(ordinary(Some(1), 12, 64_500, 101) && !ordinary(Some(2), 12, 64_500, 101));
+        assert!(
+            ordinary(None, 11, 9, 101) && !ordinary(None, 11, 9, 100),
+            "watched on the next day at the latest"
+        );
+        assert!(!ordinary(None, 10, 64_500, 200), "a name that nobody has has no home");
+    }
+
+    #[test]
+    fn a_machine_is_odd_when_most_of_its_attempts_are() {
+        let mut day = Day::default();
+        for (device, ordinary, program) in
+            [(1, true, 0), (1, false, 0), (2, false, 0), (2, false, 1), (2, true, 1)]
+        {
+            day.add(device, ordinary, program);
+        }
+        let mut out = Odd::default();
+        day.finish(7, &mut out);
+        assert_eq!(out.machines, [(2, 7)]);
+        assert_eq!(out.programs, BTreeMap::from([((7, 0), (3, 1)), ((7, 1), (2, 2))]));
+    }
 }

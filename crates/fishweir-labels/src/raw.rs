@@ -10,6 +10,7 @@ use fishweir_detect::{DriverRule, Leaf, search_drivers};
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, time_literal};
 
+use crate::candidates::Enough;
 use crate::homes::{self, Homes};
 use crate::series::between_sql;
 use crate::strangers::Kind;
@@ -24,6 +25,8 @@ const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 /// A session that was granted a licence so long ago may still be watching.
 pub(crate) const FOLLOWED_HOURS: i64 = 8;
+/// Series of a minute by which the moment is looked for.
+const SERIES_MAX: usize = 12;
 /// Days for which a program or network stays a home on the first days of data.
 const HOMES_DAYS: i64 = 3;
 /// A surge of days is judged by six hours around its peak.
@@ -192,6 +195,44 @@ pub(crate) async fn look(
     out.cost = cost(catalog, &base, mine).await?;
     members(catalog, &base, &mut out).await?;
     Ok(Some(out))
+}
+
+/// Returns the time of the request with which a burst stood out in a minute, for one of the series that noticed it;
+/// `None` when the rows are gone or show fewer.
+pub(crate) async fn noticed_at(
+    catalog: &Catalog,
+    minute: Interval,
+    kind: Kind,
+    by: &[Enough],
+) -> Result<Option<i64>, PipelineError> {
+    if by.is_empty() {
+        return Ok(None);
+    }
+    let before = Interval::new(minute.from_us - MINUTE_US, minute.from_us);
+    let base = match kind {
+        Kind::New => base_sql(minute, before, catalog).await?,
+        Kind::Foreign => foreign_sql(minute, before),
+    };
+    let of = |(i, e): (usize, &Enough)| format!("({}) AS c{i}", e.condition.as_deref().unwrap_or("true"));
+    let columns: Vec<String> = by.iter().take(SERIES_MAX).enumerate().map(of).collect();
+    let sql = format!(
+        "{base} SELECT CAST(time AS BIGINT) AS us, {} FROM base WHERE during AND odd ORDER BY 1",
+        columns.join(", ")
+    );
+    let mut left: Vec<f64> = by.iter().take(SERIES_MAX).map(|e| e.requests).collect();
+    for batch in catalog.query(&TABLES, &sql).await? {
+        let us = batch.column(0).as_primitive::<Int64Type>();
+        for r in 0..batch.num_rows() {
+            for (c, left) in left.iter_mut().enumerate() {
+                let is_one = batch.column(c + 1).as_boolean();
+                *left -= f64::from(u8::from(is_one.is_valid(r) && is_one.value(r)));
+            }
+            if left.iter().any(|n| *n <= 0.0) {
+                return Ok(Some(us.value(r)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn around_peak(surge: Interval, peak_us: i64) -> Interval {

@@ -9,7 +9,7 @@ use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts, scan_first_d
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
-use crate::candidates::{Candidate, GROUP_GAP_MIN};
+use crate::candidates::{Candidate, Enough, GROUP_GAP_MIN};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::series::between_sql;
 
@@ -271,10 +271,17 @@ impl Strangers {
             .filter(|r| r.1 >= 0.05 * excess)
             .collect();
         routes.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let noticed = group.iter().map(|s| s.noticed).min().unwrap_or(0);
+        let seen = group.iter().filter(|s| s.noticed == noticed);
+        let noticed_by = seen.filter_map(|s| {
+            let condition = self.marks.get(s.series)?.condition();
+            Some(Enough { requests: s.enough?, condition })
+        });
         Candidate {
             start: own.iter().map(|s| s.start).min().unwrap_or(0),
             end: own.iter().map(|s| s.end).max().unwrap_or(0),
-            noticed: group.iter().map(|s| s.noticed).min().unwrap_or(0),
+            noticed,
+            noticed_by: noticed_by.collect(),
             open: own.iter().any(|s| s.open),
             peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
             history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),

@@ -78,6 +78,7 @@ fn overlapping_surges_form_one_group() {
         series,
         start,
         noticed: start,
+        enough: None,
         end,
         open: false,
         peak_z: 9.0,

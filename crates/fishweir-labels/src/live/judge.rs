@@ -53,6 +53,7 @@ impl LiveWatch {
             start: 0,
             end: 0,
             noticed: 0,
+            noticed_by: Vec::new(),
             open: true,
             peak_z: 0.0,
             history_weeks: 0.0,
