@@ -523,6 +523,20 @@ mod tests {
     }
 
     #[test]
+    fn enough_requests_open_a_burst_and_one_less_does_not() {
+        let config = ScanConfig::default();
+        let all = counts(14, |t| daily(t) + if (13 * DAY..13 * DAY + 30).contains(&t) { 6.0 } else { 0.0 });
+        let found = scan_bursts(0, &all, &config);
+        let burst = found.iter().find(|f| f.start.abs_diff(13 * DAY) <= 3).unwrap();
+        let (t, enough) = (burst.noticed, burst.enough.unwrap());
+        assert!((1.0..=all[t]).contains(&enough), "{enough} of {}", all[t]);
+        for (count, opens) in [(enough, true), (enough - 1.0, false)] {
+            let cut: Vec<f64> = all[..t].iter().copied().chain([count]).collect();
+            assert_eq!(scan_bursts(0, &cut, &config).iter().any(|f| f.noticed == t), opens, "{count}");
+        }
+    }
+
+    #[test]
     fn what_the_end_of_a_minute_opens_was_seen_in_it() {
         let (from, config) = (20_000, ScanConfig::default());
         let series = counts(30, |t| daily(t) + if (from..from + 60).contains(&t) { 4.0 } else { 0.0 });
