@@ -75,7 +75,7 @@ impl Uses {
         };
         before(&self.known, device)
             || before(&self.home, asn)
-            || self.watched.first(device.cast_unsigned()).is_some_and(|first| first <= day + 1)
+            || self.watched.first(pair(device, 0)).is_some_and(|first| first <= day + 1)
     }
 
     fn bytes(&self) -> usize {
@@ -83,7 +83,7 @@ impl Uses {
     }
 }
 
-// Both numbers in one; one of them is a hash, so that pairs meet by chance as rarely as hashes do.
+// Both numbers in one, spread over all bits: pairs meet by chance as rarely as hashes do.
 fn pair(a: i64, b: i64) -> u64 {
     let mixed = a.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15)
         ^ b.cast_unsigned().wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32);
@@ -134,7 +134,7 @@ async fn uses(
                 uses.home.note(pair(account.value(r), asn.value(r)), d);
             }
             if licences.value(r) > 0 {
-                uses.watched.note(device.value(r).cast_unsigned(), d);
+                uses.watched.note(pair(device.value(r), 0), d);
             }
         }
         uses.bytes()
@@ -275,7 +275,7 @@ mod tests {
         let mut uses = Uses::default();
         uses.known.note(pair(1, 10), 100);
         uses.home.note(pair(1, 64_500), 100);
-        uses.watched.note(11, 102);
+        uses.watched.note(pair(11, 0), 102);
         let ordinary = |account, device, asn, day| uses.ordinary(account, device, asn, day);
         assert!(
             ordinary(Some(1), 10, 9, 101) && !ordinary(Some(1), 10, 9, 100),
