@@ -200,7 +200,10 @@ pub(crate) async fn load(
     while let Some(batch) = batches.next().await {
         read(&batch.map_err(PipelineError::query(&sql))?, functions.len(), &mut out)?;
     }
-    out.sort_unstable_by_key(|e: &Episode| (e.day_us, e.account, e.device, e.asn));
+    // A device may have an episode for each of its programs: rows come in any order and must fold alike.
+    out.sort_unstable_by_key(|e: &Episode| {
+        (e.day_us, e.account, e.device, e.asn, e.first_us, e.last_us, e.votes)
+    });
     let accusing = functions
         .iter()
         .enumerate()
