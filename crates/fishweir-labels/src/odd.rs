@@ -18,6 +18,7 @@ use futures::StreamExt;
 use hashbrown::{HashMap, HashTable};
 
 use crate::attempts::{DAYS, LOGINS, Names, tries};
+use crate::live::{known_anywhere, known_key};
 
 /// Room that a use takes, and a machine of the day, each with its mark in the table.
 const USE_BYTES: usize = 10;
@@ -71,23 +72,16 @@ struct Uses {
 impl Uses {
     fn ordinary(&self, account: Option<i64>, device: i64, asn: i64, day: i64) -> bool {
         let before = |table: &FirstDays, other: i64| {
-            account.and_then(|a| table.first(pair(a, other))).is_some_and(|first| first < day)
+            account.and_then(|a| table.first(known_key(a, other))).is_some_and(|first| first < day)
         };
         before(&self.known, device)
             || before(&self.home, asn)
-            || self.watched.first(pair(device, 0)).is_some_and(|first| first <= day + 1)
+            || self.watched.first(known_anywhere(device)).is_some_and(|first| first <= day + 1)
     }
 
     fn bytes(&self) -> usize {
         [&self.known, &self.home, &self.watched].iter().map(|t| t.0.capacity() * USE_BYTES).sum()
     }
-}
-
-// Both numbers in one, spread over all bits: pairs meet by chance as rarely as hashes do.
-fn pair(a: i64, b: i64) -> u64 {
-    let mixed = a.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ b.cast_unsigned().wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32);
-    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 
 // Rows of a query as they come, each batch with the memory that the reader took before the next.
@@ -130,11 +124,11 @@ async fn uses(
         for r in 0..batch.num_rows() {
             let d = day.value(r);
             if d < last_day {
-                uses.known.note(pair(account.value(r), device.value(r)), d);
-                uses.home.note(pair(account.value(r), asn.value(r)), d);
+                uses.known.note(known_key(account.value(r), device.value(r)), d);
+                uses.home.note(known_key(account.value(r), asn.value(r)), d);
             }
             if licences.value(r) > 0 {
-                uses.watched.note(pair(device.value(r), 0), d);
+                uses.watched.note(known_anywhere(device.value(r)), d);
             }
         }
         uses.bytes()
@@ -260,12 +254,12 @@ mod tests {
         let mut days = FirstDays::default();
         for k in 0..5_000_i64 {
             for day in [20_000 + k % 7, 19_990 + k % 11, 20_010] {
-                days.note(pair(k, -k), day);
+                days.note(known_key(k, -k), day);
             }
         }
         for k in 0..5_000_i64 {
-            assert_eq!(days.first(pair(k, -k)), Some((20_000 + k % 7).min(19_990 + k % 11)));
-            assert_eq!(days.first(pair(-k - 1, k)), None);
+            assert_eq!(days.first(known_key(k, -k)), Some((20_000 + k % 7).min(19_990 + k % 11)));
+            assert_eq!(days.first(known_key(-k - 1, k)), None);
         }
         assert_eq!(days.0.len(), 5_000);
     }
@@ -273,9 +267,9 @@ mod tests {
     #[test]
     fn known_machines_homes_and_watchers_are_ordinary() {
         let mut uses = Uses::default();
-        uses.known.note(pair(1, 10), 100);
-        uses.home.note(pair(1, 64_500), 100);
-        uses.watched.note(pair(11, 0), 102);
+        uses.known.note(known_key(1, 10), 100);
+        uses.home.note(known_key(1, 64_500), 100);
+        uses.watched.note(known_anywhere(11), 102);
         let ordinary = |account, device, asn, day| uses.ordinary(account, device, asn, day);
         assert!(
             ordinary(Some(1), 10, 9, 101) && !ordinary(Some(1), 10, 9, 100),
