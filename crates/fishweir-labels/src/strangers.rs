@@ -271,14 +271,16 @@ impl Strangers {
             .filter(|r| r.1 >= 0.05 * excess)
             .collect();
         routes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let noticed = group.iter().map(|s| s.noticed).min().unwrap_or(0);
+        let start = own.iter().map(|s| s.start).min().unwrap_or(0);
+        // Another series of the group may have opened, over something else, days before this began.
+        let noticed = group.iter().map(|s| s.noticed).filter(|t| *t >= start).min().unwrap_or(start);
         let seen = group.iter().filter(|s| s.noticed == noticed);
         let noticed_by = seen.filter_map(|s| {
             let condition = self.marks.get(s.series)?.condition();
             Some(Enough { requests: s.enough?, condition })
         });
         Candidate {
-            start: own.iter().map(|s| s.start).min().unwrap_or(0),
+            start,
             end: own.iter().map(|s| s.end).max().unwrap_or(0),
             noticed,
             noticed_by: noticed_by.collect(),
