@@ -314,3 +314,43 @@ fn sum(counts: &[f64]) -> (f64, f64) {
     let known: Vec<f64> = counts.iter().copied().filter(|k| !k.is_nan()).collect();
     (known.iter().sum(), known.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use fishweir_detect::Point;
+
+    use super::*;
+
+    fn surge(
+        series: usize,
+        (start, noticed, end): (usize, usize, usize),
+        requests: f64,
+        enough: f64,
+    ) -> Surge {
+        let point = |minute| Point { minute, observed: requests, expected: 1.0, band: (0.0, 1.3), z: 20.0 };
+        Surge {
+            series,
+            start,
+            noticed,
+            enough: Some(enough),
+            end,
+            open: false,
+            peak_z: 20.0,
+            history_weeks: 4.0,
+            points: (start..=end).map(point).collect(),
+        }
+    }
+
+    #[test]
+    fn a_burst_is_noticed_from_its_own_beginning_on() {
+        // A network that trickled for a day, and the flood at the end of it.
+        let bursts = vec![surge(1, (100, 110, 1_500), 1.1, 3.0), surge(0, (1_480, 1_482, 1_500), 90.0, 14.0)];
+        let marks = vec![Mark::All, Mark::Asn("64500".to_owned())];
+        let found = Strangers { marks, counts: Vec::new(), bursts }.bursts();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].start, found[0].noticed), (1_480, 1_482));
+        let by: Vec<(f64, Option<&str>)> =
+            found[0].noticed_by.iter().map(|e| (e.requests, e.condition.as_deref())).collect();
+        assert_eq!(by, [(14.0, None)]);
+    }
+}
