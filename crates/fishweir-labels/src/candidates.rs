@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fishweir_detect::{Point, Surge, group_surges};
 
 use crate::series::Minutes;
-use crate::strangers::Strangers;
+use crate::strangers::{Mark, Strangers};
 
 /// What was enough to notice a burst within a minute.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub(crate) struct Candidate {
     pub(crate) points: BTreeMap<usize, Point>,
     /// Requests above expectation where a burst measured them: best, low, high.
     pub(crate) excess: Option<(f64, f64, f64)>,
-    /// Condition on the strangers that a burst was measured on; `None` for all of them.
-    pub(crate) measured_on: Option<String>,
+    /// What the strangers that a burst was measured on share; `None` for all of them.
+    pub(crate) measured_on: Option<Mark>,
     /// Share of the excess that strangers brought.
     pub(crate) stranger_share: Option<f64>,
     /// Detectors that noticed it.

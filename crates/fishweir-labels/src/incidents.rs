@@ -19,7 +19,7 @@ use crate::notes::{self, Note};
 use crate::patterns::{self, Pattern, patterns, source_tier};
 use crate::raw::{self, Driver, Look};
 use crate::series::{self, Minutes, between_sql};
-use crate::strangers::{self, Kind, Strangers};
+use crate::strangers::{self, Kind, Mark, Strangers};
 use crate::write;
 
 /// Native model of `dos_incidents`, `dos_incident_minutes` and `dos_incident_drivers`.
@@ -183,14 +183,12 @@ impl DosIncidents {
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
-        let scope = raw::Scope { told, burst, mine: c.measured_on.as_deref(), kind: strange };
+        let mine = c.measured_on.as_ref().and_then(Mark::condition);
+        let scope = raw::Scope { told, burst, mine: mine.as_deref(), kind: strange };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let noticed = Interval::new(around.at(c.noticed), around.at(c.noticed + 1));
         let detected = raw::noticed_at(catalog, noticed, strange, &c.noticed_by).await?;
-        let routes = match &look {
-            Some(l) if c.routes.is_empty() => top_routes(l),
-            _ => c.routes.clone(),
-        };
+        let routes = look.as_ref().map_or_else(|| c.routes.clone(), |l| routes_of(l, c));
         let acts = acts(catalog, Interval::new(range.from_us - 60 * MINUTE_US, range.to_us), &routes).await?;
         let calm = Calm::of(&acts, range.from_us - 5 * MINUTE_US);
         let mut rows = Vec::with_capacity(c.points.len());
@@ -303,9 +301,17 @@ fn excess(rows: &[IncidentMinute]) -> (f64, f64, f64) {
     (sum, (sum - half).max(0.0), sum + half)
 }
 
-/// Returns the routes that hold at least a tenth of the strangers' excess, the largest first.
+// Routes of a candidate. WHY not always those whose own series stood out: what was measured on a program or network may
+// stand out on no route, while other strangers do on theirs.
+fn routes_of(look: &Look, c: &Candidate) -> Vec<String> {
+    let marked = matches!(c.measured_on, Some(Mark::Ja4(_) | Mark::Asn(_)));
+    let top = if marked || c.routes.is_empty() { top_routes(look) } else { Vec::new() };
+    if top.is_empty() { c.routes.clone() } else { top }
+}
+
+/// Returns the routes that hold at least a tenth of the excess of a surge's strangers, the largest first.
 pub(crate) fn top_routes(look: &Look) -> Vec<String> {
-    let extra = |r: &raw::RouteSums| (r.odd - r.odd0 * look.scale).max(0.0);
+    let extra = |r: &raw::RouteSums| (r.mine - r.mine0 * look.scale).max(0.0);
     let sum: f64 = look.routes.iter().map(extra).sum();
     let mut routes: Vec<(&str, f64)> = look
         .routes
@@ -339,7 +345,7 @@ fn guarded_share(look: &Look, routes: &[String]) -> Option<f64> {
     let mine = look.routes.iter().filter(|r| routes.is_empty() || routes.contains(&r.route));
     let (mut guarded, mut all) = (0.0, 0.0);
     for r in mine {
-        let extra = (r.odd - r.odd0 * look.scale).max(0.0);
+        let extra = (r.mine - r.mine0 * look.scale).max(0.0);
         all += extra;
         guarded += if patterns::is_guarded(&r.route) { extra } else { 0.0 };
     }
@@ -549,7 +555,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-20", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-21", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -28,6 +28,7 @@ mod raw;
 mod review;
 mod rule_book;
 mod rules;
+mod same;
 mod series;
 mod strangers;
 mod takeover_tables;

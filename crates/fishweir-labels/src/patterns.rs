@@ -78,8 +78,8 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     // Several whole browsers behind one address are no rotation: a tool keeps its fingerprint.
     tag(
         "user_agent_rotation",
-        ramp(o.agents_per_ip, 1.1, 2.5) * (1.0 - ramp(mimicry, 0.5, 0.85)),
-        format!("{:.1} user agents per address", o.agents_per_ip),
+        rotation(o) * (1.0 - ramp(mimicry, 0.5, 0.85)),
+        format!("{:.1} user agents per address, {:.1} of one program", o.agents_per_ip, o.agents_per_program),
     );
     tag(
         "header_mimicry",
@@ -126,9 +126,7 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     let distinct = share(net.paths, net.requests);
     tag(
         "carpet",
-        // Few requests have paths of their own by chance.
-        ramp(spread, 3.5, 6.0)
-            .max(ramp(distinct, 0.5, 0.9) * ramp(spread, 1.2, 1.8) * ramp(net.requests, 30.0, 100.0)),
+        ramp(spread, 3.5, 6.0).max(busting(distinct, net.requests) * ramp(spread, 1.2, 1.8)),
         format!("{spread:.1} routes in effect, {:.0} % of the paths asked for once", distinct * 100.0),
     );
     if let Some(cost) = look.cost.filter(|c| c.requests >= COST_SEEN) {
@@ -138,6 +136,20 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
             format!("a request takes {:.1} times what others of its route take", cost.ratio),
         );
     }
+}
+
+// How much the agents of a tool change. Behind an address that is asked from once or twice there is no telling; over
+// all addresses a tool has one agent, or a few of its versions.
+fn rotation(o: &ClientSums) -> f64 {
+    let unusual = o.requests - o.usual_pair;
+    ramp(o.agents_per_ip, 1.1, 2.5).max(ramp(o.agents_per_program, 3.0, 8.0) * ramp(unusual, 15.0, 30.0))
+}
+
+// How much every request asks for another path, none of them for one that was asked for before.
+fn busting(distinct: f64, requests: f64) -> f64 {
+    let many = ramp(distinct, 0.5, 0.9) * ramp(requests, 30.0, 100.0);
+    // Few requests have paths of their own by chance, but not all of them.
+    many.max(ramp(distinct, 0.85, 0.97) * ramp(requests, 15.0, 30.0))
 }
 
 fn is_login(route: &str) -> bool {
@@ -186,10 +198,10 @@ fn pulses(minutes: &[f64]) -> Pulses {
     }
 }
 
-// What strangers brought to a route beyond the usual, where that is more than chance.
+// What the surge's strangers brought to a route beyond the usual, where that is more than chance.
 fn beyond_chance(r: &RouteSums, scale: f64) -> f64 {
-    let usual = r.odd0 * scale;
-    let extra = r.odd - usual;
+    let usual = r.mine0 * scale;
+    let extra = r.mine - usual;
     if extra > 2.0 * (usual * (1.0 + scale) + 1.0).sqrt() { extra } else { 0.0 }
 }
 
@@ -253,6 +265,7 @@ mod tests {
                 .map(|(r, n)| RouteSums {
                     route: (*r).to_owned(),
                     odd: *n,
+                    mine: *n,
                     n0: 100.0,
                     ..RouteSums::default()
                 })
@@ -332,6 +345,27 @@ mod tests {
         assert!(patterns(&look(each, &[("/home", 60.0)]), &[]).is_empty());
         let new = ClientSums { again_new_ja3: 40.0, ..each };
         assert_eq!(names(&patterns(&look(new, &[("/home", 60.0)]), &[])), ["ja3_randomisation"]);
+    }
+
+    #[test]
+    fn a_tool_that_changes_its_agent_shows_it_also_with_a_request_from_each_address() {
+        let thin = ClientSums { requests: 81.0, agents_per_ip: 1.4, ..ClientSums::default() };
+        let versions = ClientSums { agents_per_program: 2.6, ..thin };
+        assert!(patterns(&look(versions, &[("/home", 81.0)]), &[]).is_empty());
+        let tool = ClientSums { agents_per_program: 10.8, ..thin };
+        assert_eq!(names(&patterns(&look(tool, &[("/home", 81.0)]), &[])), ["user_agent_rotation"]);
+        // What members use comes in many versions, and proves nothing.
+        let browsers = ClientSums { usual_pair: 70.0, ..tool };
+        assert_eq!(names(&patterns(&look(browsers, &[("/home", 81.0)]), &[])), ["header_mimicry"]);
+    }
+
+    #[test]
+    fn a_path_of_its_own_for_each_of_few_requests_is_no_chance() {
+        let routes = [("/title/{id}", 17.0), ("/x/{id}", 17.0)];
+        let own = ClientSums { requests: 34.0, paths: 34.0, ..ClientSums::default() };
+        assert_eq!(names(&patterns(&look(own, &routes), &[])), ["carpet"]);
+        let chance = ClientSums { paths: 28.0, ..own };
+        assert!(patterns(&look(chance, &routes), &[]).is_empty());
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(crate) struct RouteSums {
     pub(crate) n0: f64,
     pub(crate) odd: f64,
     pub(crate) odd0: f64,
+    /// Of strangers that share what the surge was measured on.
+    pub(crate) mine: f64,
+    pub(crate) mine0: f64,
     pub(crate) failed: f64,
     pub(crate) failed0: f64,
 }
@@ -64,6 +67,8 @@ pub(crate) struct ClientSums {
     pub(crate) even_ips: f64,
     /// User agents of an address, each address by its requests.
     pub(crate) agents_per_ip: f64,
+    /// User agents of a program (JA4), if each were as common, over those that members do not use; each program by its requests.
+    pub(crate) agents_per_program: f64,
     /// Further requests of a machine with the same program (JA4) and user agent, and how many of them showed a new JA3.
     pub(crate) again: f64,
     pub(crate) again_new_ja3: f64,
@@ -181,7 +186,7 @@ pub(crate) async fn look(
         .map(|rule| Driver { text: words(&rule, &values), rule })
         .collect();
     let mut out = Look { during: Some(during), drivers, scale, ..Look::default() };
-    out.routes = routes(catalog, &base).await?;
+    out.routes = routes(catalog, &base, mine).await?;
     out.rules = rules(catalog, &base, told).await?;
     out.odd = clients(catalog, &base, true, mine).await?;
     out.odd_before = clients(catalog, &base, false, mine).await?;
@@ -389,11 +394,13 @@ fn text(column: &ArrayRef, row: usize) -> String {
     cast(column, &DataType::Utf8).ok().map(|c| c.as_string::<i32>().value(row).to_owned()).unwrap_or_default()
 }
 
-async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, PipelineError> {
+async fn routes(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Vec<RouteSums>, PipelineError> {
+    let mine = mine.unwrap_or("true");
     let sql = format!(
         "{base} SELECT route,
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND odd) AS DOUBLE) AS strange, CAST(count(*) FILTER (WHERE NOT during AND odd) AS DOUBLE),
+           CAST(count(*) FILTER (WHERE during AND odd AND {mine}) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND odd AND {mine}) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND status >= 500) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND status >= 500) AS DOUBLE)
          FROM base GROUP BY 1 ORDER BY strange DESC, 1"
     );
@@ -407,8 +414,10 @@ async fn routes(catalog: &Catalog, base: &str) -> Result<Vec<RouteSums>, Pipelin
                 n0: n(2),
                 odd: n(3),
                 odd0: n(4),
-                failed: n(5),
-                failed0: n(6),
+                mine: n(5),
+                mine0: n(6),
+                failed: n(7),
+                failed0: n(8),
             });
         }
     }
@@ -472,6 +481,7 @@ async fn clients(
             again_new_ja3: n(13),
             stopped: n(14),
             even_clients: n(15),
+            agents_per_program: n(16),
         };
     }
     Ok(out)
@@ -499,9 +509,13 @@ fn clients_sql(base: &str, when: &str) -> String {
          ), per_program AS (
            SELECT ip, ja4, user_agent, CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
            FROM mine WHERE ip IS NOT NULL AND ja3 IS NOT NULL GROUP BY 1, 2, 3
+         ), per_tool AS (
+           SELECT sum(n) AS n, sum(n) * sum(n) / sum(n * n) AS agents FROM (
+             SELECT ja4, user_agent, CAST(count(*) AS DOUBLE) AS n FROM mine WHERE NOT usual_pair AND ja4 IS NOT NULL GROUP BY 1, 2
+           ) GROUP BY ja4
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
-           g.again, g.new_ja3, m.stopped, c.even
+           g.again, g.new_ja3, m.stopped, c.even, t.agents
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -517,7 +531,8 @@ fn clients_sql(base: &str, when: &str) -> String {
            SELECT CAST(count(*) AS DOUBLE) AS clients, max(n) AS busiest, sum(n) * sum(n) / sum(n * n) AS even FROM per_client
          ) c CROSS JOIN (
            SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
-         ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g"
+         ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g
+         CROSS JOIN (SELECT sum(n * agents) / sum(n) AS agents FROM per_tool) t"
     )
 }
 

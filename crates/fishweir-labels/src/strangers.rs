@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use fishweir_detect::{ScanConfig, Surge, group_surges, scan_bursts, scan_first_days};
+use fishweir_detect::{ScanConfig, Surge, scan_bursts, scan_first_days};
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
-use crate::candidates::{Candidate, Enough, GROUP_GAP_MIN};
+use crate::candidates::{Candidate, Enough};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
+use crate::same::things;
 use crate::series::between_sql;
 
 const VALUES_MAX: usize = 200;
@@ -228,7 +229,7 @@ impl Strangers {
     /// Returns the bursts over all series that show them, by start: routes with the largest share of the
     /// excess first.
     pub(crate) fn bursts(&self) -> Vec<Candidate> {
-        group_surges(self.bursts.clone(), GROUP_GAP_MIN).iter().map(|g| self.burst(g)).collect()
+        things(self.bursts.clone()).iter().map(|g| self.burst(g)).collect()
     }
 
     fn burst(&self, group: &[Surge]) -> Candidate {
@@ -290,7 +291,7 @@ impl Strangers {
             points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
             excess: Some((excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest)),
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
-            measured_on: self.marks.get(best).and_then(Mark::condition),
+            measured_on: self.marks.get(best).filter(|m| **m != Mark::All).cloned(),
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
             judged_by: None,
@@ -343,8 +344,9 @@ mod tests {
 
     #[test]
     fn a_burst_is_noticed_from_its_own_beginning_on() {
-        // A network that trickled for a day, and the flood at the end of it.
-        let bursts = vec![surge(1, (100, 110, 1_500), 1.1, 3.0), surge(0, (1_480, 1_482, 1_500), 90.0, 14.0)];
+        // A network that trickled for a day, too little to be a thing of its own, and the flood at the end of it.
+        let bursts =
+            vec![surge(1, (100, 110, 1_500), 1.04, 3.0), surge(0, (1_480, 1_482, 1_500), 90.0, 14.0)];
         let marks = vec![Mark::All, Mark::Asn("64500".to_owned())];
         let found = Strangers { marks, counts: Vec::new(), bursts }.bursts();
         assert_eq!(found.len(), 1);

@@ -95,7 +95,7 @@ impl LiveWatch {
                 |f: &dyn Fn(Count) -> f64| (sum(&w.during, |m| f(of(m, i))), sum(&w.before, |m| f(of(m, i))));
             let ((n, n0), (odd, odd0), (failed, failed0)) =
                 (both(&|c| c.n), both(&|c| c.strange(share)), both(&|c| c.failed));
-            RouteSums { n, n0, odd, odd0, failed, failed0, ..RouteSums::default() }
+            RouteSums { n, n0, odd, odd0, mine: odd, mine0: odd0, failed, failed0, ..RouteSums::default() }
         };
         // Minutes that were sealed before us do not say who was foreign.
         let own: Vec<&Minute> = w.before.iter().copied().filter(|m| m.number > 0).collect();

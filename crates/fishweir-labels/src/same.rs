@@ -1,0 +1,117 @@
+//! Which bursts of strangers are the same thing.
+//!
+//! Series that stand out at the same time mostly show one thing from several sides. A flood within a trickle of hours is
+//! another one: each would be measured and named by the other.
+
+use fishweir_detect::{Surge, group_surges};
+
+use crate::candidates::GROUP_GAP_MIN;
+
+/// A trickle lasts at least so many times longer than the flood within it.
+const LONGER: usize = 4;
+/// Share of a flood that a trickle brings at most while it lasts.
+const TRICKLE_SHARE: f64 = 0.125;
+/// Requests that make each of two things more than a part of the other.
+const EXCESS_MIN: f64 = 60.0;
+/// Share of a burst from which on it belongs to what lasts no longer than it does.
+const MOST: f64 = 0.5;
+
+/// Returns the bursts in groups that are one thing each, by the start of what they overlap with; no group is empty.
+pub(crate) fn things(bursts: Vec<Surge>) -> Vec<Vec<Surge>> {
+    group_surges(bursts, GROUP_GAP_MIN).into_iter().flat_map(apart).collect()
+}
+
+// A group without the trickle beneath it, and the trickle.
+fn apart(group: Vec<Surge>) -> Vec<Vec<Surge>> {
+    let Some(times) = floods(&group) else { return vec![group] };
+    let (flood, trickle): (Vec<Surge>, Vec<Surge>) =
+        group.into_iter().partition(|s| excess_in(s, &times) >= MOST * excess(s));
+    // Floods may together hold most of what lies beneath them.
+    if trickle.is_empty() { vec![flood] } else { [things(flood), things(trickle)].concat() }
+}
+
+// When the largest burst that is something else than one beneath it was open, and its series at other times so too; `None`
+// where a group is one thing.
+fn floods(group: &[Surge]) -> Option<Vec<(usize, usize)>> {
+    let over = |flood: &&Surge| group.iter().any(|below| is_apart(flood, below));
+    let floods: Vec<&Surge> = group.iter().filter(over).collect();
+    let largest = floods.iter().max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
+    Some(floods.iter().filter(|s| s.series == largest.series).map(|s| (s.start, s.end)).collect())
+}
+
+fn is_apart(flood: &Surge, below: &Surge) -> bool {
+    if minutes(below) < LONGER * minutes(flood) || excess(flood) < EXCESS_MIN {
+        return false;
+    }
+    let inside = excess_in(below, &[(flood.start, flood.end)]);
+    inside <= TRICKLE_SHARE * excess(flood) && excess(below) - inside >= EXCESS_MIN.max(inside)
+}
+
+fn minutes(s: &Surge) -> usize {
+    s.end - s.start + 1
+}
+
+fn excess(s: &Surge) -> f64 {
+    s.points.iter().map(|p| p.observed - p.expected).sum()
+}
+
+fn excess_in(s: &Surge, times: &[(usize, usize)]) -> f64 {
+    let within = |m: usize| times.iter().any(|t| (t.0..=t.1).contains(&m));
+    s.points.iter().filter(|p| within(p.minute)).map(|p| p.observed - p.expected).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use fishweir_detect::Point;
+
+    use super::*;
+
+    fn surge(series: usize, (start, end): (usize, usize), per_min: f64) -> Surge {
+        let point =
+            |minute| Point { minute, observed: per_min + 1.0, expected: 1.0, band: (0.0, 4.0), z: 9.0 };
+        Surge {
+            series,
+            start,
+            noticed: start,
+            enough: None,
+            end,
+            open: false,
+            peak_z: 9.0,
+            history_weeks: 2.0,
+            points: (start..=end).map(point).collect(),
+        }
+    }
+
+    fn series(groups: &[Vec<Surge>]) -> Vec<Vec<(usize, usize)>> {
+        groups.iter().map(|g| g.iter().map(|s| (s.series, s.start)).collect()).collect()
+    }
+
+    #[test]
+    fn a_flood_over_a_trickle_of_days_is_another_thing() {
+        let trickle = [surge(3, (0, 2_600), 1.2), surge(5, (300, 700), 0.4), surge(6, (1_900, 2_300), 0.4)];
+        let flood = [surge(0, (2_000, 2_090), 40.0), surge(1, (2_001, 2_090), 35.0)];
+        let found = things([trickle.as_slice(), flood.as_slice()].concat());
+        assert_eq!(series(&found), [vec![(0, 2_000), (1, 2_001)], vec![(3, 0), (5, 300), (6, 1_900)]]);
+    }
+
+    #[test]
+    fn floods_are_not_joined_by_what_trickles_on_between_them() {
+        let found = things(vec![
+            surge(3, (0, 2_600), 1.2),
+            surge(0, (100, 190), 40.0),
+            surge(0, (2_000, 2_090), 40.0),
+        ]);
+        assert_eq!(series(&found), [vec![(0, 100)], vec![(0, 2_000)], vec![(3, 0)]]);
+    }
+
+    #[test]
+    fn what_shows_one_thing_from_several_sides_stays_together() {
+        // One of six programs, open for longer than all strangers together are.
+        let parts = vec![surge(0, (100, 160), 12.0), surge(2, (90, 500), 2.0)];
+        assert_eq!(things(parts).len(), 1);
+        // The slow start of a flood on the same program.
+        let mut ramp = surge(2, (0, 600), 1.0);
+        ramp.points.iter_mut().filter(|p| p.minute >= 550).for_each(|p| p.observed = 31.0);
+        assert_eq!(things(vec![ramp, surge(0, (550, 600), 30.0)]).len(), 1);
+    }
+}
