@@ -5,6 +5,7 @@
 
 mod advice;
 mod attempts;
+mod base;
 mod behaviour;
 mod campaigns;
 mod candidates;

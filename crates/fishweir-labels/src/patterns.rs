@@ -40,6 +40,8 @@ fn beyond_usual(look: &Look) -> ClientSums {
         stopped: net(|c| c.stopped),
         again: net(|c| c.again),
         again_new_ja3: net(|c| c.again_new_ja3),
+        program_again: net(|c| c.program_again),
+        again_new_agent: net(|c| c.again_new_agent),
         paths: net(|c| c.paths),
         usual_pair: net(|c| c.usual_pair),
         home_network: net(|c| c.home_network),
@@ -79,7 +81,12 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
     tag(
         "user_agent_rotation",
         rotation(o) * (1.0 - ramp(mimicry, 0.5, 0.85)),
-        format!("{:.1} user agents per address, {:.1} of one program", o.agents_per_ip, o.agents_per_program),
+        format!(
+            "{:.1} user agents per address, another in {:.0} % of {:.0} further requests of a program there",
+            o.agents_per_ip,
+            100.0 * share(o.again_new_agent, o.program_again),
+            o.program_again
+        ),
     );
     tag(
         "header_mimicry",
@@ -138,11 +145,11 @@ fn tag_routes(look: &Look, tag: &mut impl FnMut(&'static str, f64, String)) {
     }
 }
 
-// How much the agents of a tool change. Behind an address that is asked from once or twice there is no telling; over
-// all addresses a tool has one agent, or a few of its versions.
+// How much the agents of a tool change: a machine has one, behind an address with others a few. With a request or two from
+// each address their number says little; over all of them that hardly one comes twice does.
 fn rotation(o: &ClientSums) -> f64 {
-    let unusual = o.requests - o.usual_pair;
-    ramp(o.agents_per_ip, 1.1, 2.5).max(ramp(o.agents_per_program, 3.0, 8.0) * ramp(unusual, 15.0, 30.0))
+    let changed = share(o.again_new_agent, o.program_again);
+    ramp(o.agents_per_ip, 1.1, 2.5).max(ramp(changed, 0.3, 0.7) * ramp(o.program_again, 4.0, 12.0))
 }
 
 // How much every request asks for another path, none of them for one that was asked for before.
@@ -349,10 +356,10 @@ mod tests {
 
     #[test]
     fn a_tool_that_changes_its_agent_shows_it_also_with_a_request_from_each_address() {
-        let thin = ClientSums { requests: 81.0, agents_per_ip: 1.4, ..ClientSums::default() };
-        let versions = ClientSums { agents_per_program: 2.6, ..thin };
-        assert!(patterns(&look(versions, &[("/home", 81.0)]), &[]).is_empty());
-        let tool = ClientSums { agents_per_program: 10.8, ..thin };
+        let thin =
+            ClientSums { requests: 81.0, agents_per_ip: 1.4, program_again: 37.0, ..ClientSums::default() };
+        assert!(patterns(&look(thin, &[("/home", 81.0)]), &[]).is_empty());
+        let tool = ClientSums { again_new_agent: 34.0, ..thin };
         assert_eq!(names(&patterns(&look(tool, &[("/home", 81.0)]), &[])), ["user_agent_rotation"]);
         // What members use comes in many versions, and proves nothing.
         let browsers = ClientSums { usual_pair: 70.0, ..tool };

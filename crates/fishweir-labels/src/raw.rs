@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use fishweir_detect::{DriverRule, Leaf, search_drivers};
 use fishweir_engine::hash64;
-use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, time_literal};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
+use crate::base::{Base, STOPPED};
 use crate::candidates::Enough;
 use crate::homes::{self, Homes};
-use crate::series::between_sql;
 use crate::strangers::Kind;
 
 /// Attributes that rules are made of; the first two describe requests, the others clients.
@@ -23,12 +23,8 @@ pub(crate) const REQUEST_DIMENSIONS: usize = 2;
 const HELD_US: i64 = 30_000_000;
 const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
-/// A session that was granted a licence so long ago may still be watching.
-pub(crate) const FOLLOWED_HOURS: i64 = 8;
 /// Series of a minute by which the moment is looked for.
 const SERIES_MAX: usize = 12;
-/// Days for which a program or network stays a home on the first days of data.
-const HOMES_DAYS: i64 = 3;
 /// A surge of days is judged by six hours around its peak.
 const LOOK_MAX_US: i64 = 6 * HOUR_US;
 
@@ -67,8 +63,9 @@ pub(crate) struct ClientSums {
     pub(crate) even_ips: f64,
     /// User agents of an address, each address by its requests.
     pub(crate) agents_per_ip: f64,
-    /// User agents of a program (JA4), if each were as common, over those that members do not use; each program by its requests.
-    pub(crate) agents_per_program: f64,
+    /// Further requests of a program (JA4) at an address, those like members aside, and how many of them showed a new user agent.
+    pub(crate) program_again: f64,
+    pub(crate) again_new_agent: f64,
     /// Further requests of a machine with the same program (JA4) and user agent, and how many of them showed a new JA3.
     pub(crate) again: f64,
     pub(crate) again_new_ja3: f64,
@@ -171,11 +168,8 @@ pub(crate) async fn look(
     // Before the whole of it, also where only a part is looked at.
     let end = calm_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
-    let base = match kind {
-        Kind::New => base_sql(during, before, catalog).await?,
-        Kind::Foreign => foreign_sql(during, before),
-    };
-    let (leaves, values) = leaves(catalog, &base, told && burst).await?;
+    let base = Base::new(catalog, during, before, kind).await?;
+    let (leaves, values) = leaves(&base, told && burst).await?;
     if leaves.iter().all(|l| l.during == 0.0) {
         return Ok(None);
     }
@@ -186,19 +180,19 @@ pub(crate) async fn look(
         .map(|rule| Driver { text: words(&rule, &values), rule })
         .collect();
     let mut out = Look { during: Some(during), drivers, scale, ..Look::default() };
-    out.routes = routes(catalog, &base, mine).await?;
-    out.rules = rules(catalog, &base, told).await?;
-    out.odd = clients(catalog, &base, true, mine).await?;
-    out.odd_before = clients(catalog, &base, false, mine).await?;
+    out.routes = routes(&base, mine).await?;
+    out.rules = rules(&base, told).await?;
+    out.odd = clients(&base, true, mine).await?;
+    out.odd_before = clients(&base, false, mine).await?;
     let day = during.from_us - during.from_us.rem_euclid(DAY_US);
     if kind == Kind::Foreign {
         // By definition; no earlier day tells who watches from where.
         out.foreign_share = told.then_some(1.0);
     } else if let Some(homes) = homes::load(catalog, day).await?.filter(|_| told) {
-        out.foreign_share = foreign_share(catalog, &base, mine, &homes, scale).await?;
+        out.foreign_share = foreign_share(&base, mine, &homes, scale).await?;
     }
-    out.cost = cost(catalog, &base, mine).await?;
-    members(catalog, &base, &mut out).await?;
+    out.cost = cost(&base, mine).await?;
+    members(&base, &mut out).await?;
     Ok(Some(out))
 }
 
@@ -214,18 +208,15 @@ pub(crate) async fn noticed_at(
         return Ok(None);
     }
     let before = Interval::new(minute.from_us - MINUTE_US, minute.from_us);
-    let base = match kind {
-        Kind::New => base_sql(minute, before, catalog).await?,
-        Kind::Foreign => foreign_sql(minute, before),
-    };
+    let base = Base::new(catalog, minute, before, kind).await?;
     let of = |(i, e): (usize, &Enough)| format!("({}) AS c{i}", e.condition.as_deref().unwrap_or("true"));
     let columns: Vec<String> = by.iter().take(SERIES_MAX).enumerate().map(of).collect();
     let sql = format!(
-        "{base} SELECT CAST(time AS BIGINT) AS us, {} FROM base WHERE during AND odd ORDER BY 1",
+        "SELECT CAST(time AS BIGINT) AS us, {} FROM base WHERE during AND odd ORDER BY 1",
         columns.join(", ")
     );
     let mut left: Vec<f64> = by.iter().take(SERIES_MAX).map(|e| e.requests).collect();
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         let us = batch.column(0).as_primitive::<Int64Type>();
         for r in 0..batch.num_rows() {
             for (c, left) in left.iter_mut().enumerate() {
@@ -248,99 +239,6 @@ fn around_peak(surge: Interval, peak_us: i64) -> Interval {
     Interval::new(from, from + LOOK_MAX_US)
 }
 
-const LICENCE: &str = "(route LIKE '%licence%' OR route LIKE '%license%')";
-const STOPPED: &str = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
-const TABLES: [&str; 3] = ["requests", "seen_clients", "home_hours"];
-
-// Requests of both windows, each with whether it is of the surge and whether it is a stranger's: the
-// same definition as in `stranger_minutes`, with sessions followed to a quarter of an hour after.
-// Markers of their own say whether a join found anything: a join key asked for null is taken for the
-// other side's key by the optimizer of DataFusion 55.
-async fn base_sql(during: Interval, before: Interval, catalog: &Catalog) -> Result<String, PipelineError> {
-    let day = during.from_us - during.from_us.rem_euclid(DAY_US);
-    let hull = Interval::new(before.from_us, during.to_us);
-    debug_assert!(before.to_us <= during.from_us);
-    let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
-    let seen = Interval::new(day - 8 * DAY_US, day - DAY_US);
-    let told = catalog.lake().existing("seen_clients").await?.is_some();
-    let known = if told {
-        format!(
-            "SELECT DISTINCT client AS known_key, asn AS known_network, true AS is_known FROM seen_clients WHERE {}",
-            between_sql("hour", seen)
-        )
-    } else {
-        "SELECT hash64('') AS known_key, CAST(-2 AS BIGINT) AS known_network, true AS is_known".to_owned()
-    };
-    Ok(format!(
-        "WITH known AS ({known}), played AS (
-           SELECT DISTINCT session_key, true AS has_played FROM (
-             SELECT hash64(session) AS session_key FROM requests
-             WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status < 400
-             UNION ALL
-             SELECT r.session_key FROM (
-               SELECT DISTINCT hash64(session) AS session_key, hash64(coalesce(device, ip, '')) AS client FROM requests
-               WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status >= 400 AND {STOPPED}
-             ) r JOIN known d ON d.known_key = r.client
-           ) asked
-         ), hits AS (
-           SELECT *, time >= {from} AS during, hash64(coalesce(device, ip, '')) AS client,
-             coalesce(asn, -1) AS network, hash64(session) AS session_key
-           FROM requests WHERE {hull} AND (({d}) OR ({b}))
-         ), base AS (
-           SELECT h.*, h.is_known IS NULL AND p.has_played IS NULL AS odd, h.is_known IS NOT NULL AS familiar
-           FROM played p RIGHT JOIN (
-             SELECT h0.*, k.is_known FROM known k RIGHT JOIN hits h0 ON k.known_key = h0.client AND k.known_network = h0.network
-           ) h ON p.session_key = h.session_key
-         ) ",
-        wide = between_sql("time", wide),
-        from = time_literal(during.from_us),
-        hull = between_sql("time", hull),
-        d = between_sql("time", during),
-        b = between_sql("time", before),
-    ))
-}
-
-// The same where only the foreign are told: the definition of `foreign_minutes`, with homes up to the end of the surge.
-fn foreign_sql(during: Interval, before: Interval) -> String {
-    debug_assert!(before.to_us <= during.from_us);
-    let wide = Interval::new(before.from_us - FOLLOWED_HOURS * HOUR_US, during.to_us + HOUR_US / 4);
-    let remembered = Interval::new(before.from_us - HOMES_DAYS * DAY_US, during.to_us);
-    format!(
-        "WITH played AS (
-           SELECT DISTINCT hash64(session) AS session_key, true AS has_played FROM requests
-           WHERE {wide} AND session IS NOT NULL AND {LICENCE} AND status < 400
-         ), homes AS (
-           SELECT DISTINCT r.ja4 AS home_program, coalesce(r.asn, -1) AS home_network FROM played p
-           JOIN (SELECT * FROM requests WHERE {wide} AND session IS NOT NULL) r ON p.session_key = hash64(r.session)
-           UNION ALL
-           SELECT DISTINCT ja4, asn FROM home_hours WHERE {remembered}
-         ), programs AS (
-           SELECT DISTINCT home_program, true AS program_home FROM homes
-         ), networks AS (
-           SELECT DISTINCT home_network, true AS network_home FROM homes
-         ), hits AS (
-           SELECT *, time >= {from} AS during, hash64(coalesce(device, ip, '')) AS client,
-             coalesce(asn, -1) AS network, hash64(session) AS session_key
-           FROM requests WHERE {hull} AND (({d}) OR ({b}))
-         ), base AS (
-           SELECT h.*, h.has_played IS NULL
-             AND ((h.ja4 IS NOT NULL AND h.program_home IS NULL) OR (h.network >= 0 AND n.network_home IS NULL)) AS odd,
-             h.has_played IS NOT NULL AS familiar
-           FROM networks n RIGHT JOIN (
-             SELECT h1.*, m.program_home FROM programs m RIGHT JOIN (
-               SELECT h0.*, p.has_played FROM played p RIGHT JOIN hits h0 ON p.session_key = h0.session_key
-             ) h1 ON m.home_program = h1.ja4
-           ) h ON n.home_network = h.network
-         ) ",
-        wide = between_sql("time", wide),
-        remembered = between_sql("hour", remembered),
-        from = time_literal(during.from_us),
-        hull = between_sql("time", Interval::new(before.from_us, during.to_us)),
-        d = between_sql("time", during),
-        b = between_sql("time", before),
-    )
-}
-
 fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
     let parts = rule.predicates.iter().filter_map(|(d, v)| {
         let value = values.get(*d)?.get(*v as usize)?;
@@ -349,21 +247,17 @@ fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
-async fn leaves(
-    catalog: &Catalog,
-    base: &str,
-    strangers: bool,
-) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
+async fn leaves(base: &Base, strangers: bool) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
     let columns: Vec<String> = DIMENSIONS.iter().map(|d| format!("CAST({d} AS VARCHAR) AS {d}")).collect();
     let sql = format!(
-        "{base} SELECT {}, CAST(count(*) FILTER (WHERE during) AS DOUBLE) AS n, CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE) AS n0 FROM base {} GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY n DESC LIMIT {LEAVES_MAX}",
+        "SELECT {}, CAST(count(*) FILTER (WHERE during) AS DOUBLE) AS n, CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE) AS n0 FROM base {} GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY n DESC LIMIT {LEAVES_MAX}",
         columns.join(", "),
         if strangers { "WHERE odd" } else { "" },
     );
     let mut ids: Vec<HashMap<String, u32>> = vec![HashMap::new(); DIMENSIONS.len()];
     let mut values: Vec<Vec<String>> = vec![Vec::new(); DIMENSIONS.len()];
     let mut out = Vec::new();
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         let text: Vec<_> =
             (0..DIMENSIONS.len()).filter_map(|c| cast(batch.column(c), &DataType::Utf8).ok()).collect();
         for r in 0..batch.num_rows() {
@@ -394,10 +288,10 @@ fn text(column: &ArrayRef, row: usize) -> String {
     cast(column, &DataType::Utf8).ok().map(|c| c.as_string::<i32>().value(row).to_owned()).unwrap_or_default()
 }
 
-async fn routes(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Vec<RouteSums>, PipelineError> {
+async fn routes(base: &Base, mine: Option<&str>) -> Result<Vec<RouteSums>, PipelineError> {
     let mine = mine.unwrap_or("true");
     let sql = format!(
-        "{base} SELECT route,
+        "SELECT route,
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND odd) AS DOUBLE) AS strange, CAST(count(*) FILTER (WHERE NOT during AND odd) AS DOUBLE),
            CAST(count(*) FILTER (WHERE during AND odd AND {mine}) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during AND odd AND {mine}) AS DOUBLE),
@@ -405,7 +299,7 @@ async fn routes(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Vec
          FROM base GROUP BY 1 ORDER BY strange DESC, 1"
     );
     let mut out = Vec::new();
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         for r in 0..batch.num_rows() {
             let n = |c: usize| number(&batch, c, r);
             out.push(RouteSums {
@@ -424,16 +318,16 @@ async fn routes(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Vec
     Ok(out)
 }
 
-async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums>, PipelineError> {
+async fn rules(base: &Base, told: bool) -> Result<Vec<RuleSums>, PipelineError> {
     let sql = format!(
-        "{base} SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
+        "SELECT coalesce(defence, ''), coalesce(rule, ''), coalesce(rule_version, '') AS version, coalesce(action, ''), coalesce(mode, 'enforce') AS how,
            CAST(count(*) AS DOUBLE), CAST(count(*) FILTER (WHERE odd) AS DOUBLE),
            CAST(count(*) FILTER (WHERE {STOPPED}) AS DOUBLE), CAST(count(*) FILTER (WHERE {STOPPED} AND NOT odd) AS DOUBLE),
            CAST(count(DISTINCT account) FILTER (WHERE {STOPPED} AND NOT odd) AS DOUBLE)
          FROM base WHERE during AND rule IS NOT NULL GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
     );
     let mut out = Vec::new();
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         for r in 0..batch.num_rows() {
             let n = |c: usize| number(&batch, c, r);
             out.push(RuleSums {
@@ -447,19 +341,14 @@ async fn rules(catalog: &Catalog, base: &str, told: bool) -> Result<Vec<RuleSums
     Ok(out)
 }
 
-async fn clients(
-    catalog: &Catalog,
-    base: &str,
-    during: bool,
-    mine: Option<&str>,
-) -> Result<ClientSums, PipelineError> {
+async fn clients(base: &Base, during: bool, mine: Option<&str>) -> Result<ClientSums, PipelineError> {
     let mut when = if during { "during" } else { "NOT during" }.to_owned();
     if let Some(condition) = mine {
         when.push_str(&format!(" AND {condition}"));
     }
-    let sql = clients_sql(base, &when);
+    let sql = clients_sql(&when);
     let mut out = ClientSums::default();
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         if batch.num_rows() == 0 {
             continue;
         }
@@ -481,23 +370,24 @@ async fn clients(
             again_new_ja3: n(13),
             stopped: n(14),
             even_clients: n(15),
-            agents_per_program: n(16),
+            program_again: n(16),
+            again_new_agent: n(17),
         };
     }
     Ok(out)
 }
 
 // One row: the sums over strangers where a condition holds.
-fn clients_sql(base: &str, when: &str) -> String {
+fn clients_sql(when: &str) -> String {
     format!(
-        "{base}, home_programs AS (
-           SELECT DISTINCT ja4 FROM hits h JOIN played p ON p.session_key = h.session_key
+        "WITH home_programs AS (
+           SELECT DISTINCT ja4 FROM base WHERE watched
          ), usual_pairs AS (
            -- Tools that come every day are familiar, too, but nobody watches with them.
            SELECT DISTINCT b.ja4, b.user_agent, true AS is_usual FROM home_programs h
            JOIN (SELECT ja4, user_agent FROM base WHERE familiar AND NOT during) b ON b.ja4 = h.ja4
          ), home_networks AS (
-           SELECT DISTINCT network, true AS is_home FROM hits h JOIN played p ON p.session_key = h.session_key
+           SELECT DISTINCT network, true AS is_home FROM base WHERE watched
          ), mine AS (
            SELECT b.*, u.is_usual IS NOT NULL AS usual_pair, w.is_home IS NOT NULL AS at_home
            FROM usual_pairs u RIGHT JOIN (SELECT * FROM base WHERE odd AND {when}) b ON u.ja4 = b.ja4 AND u.user_agent = b.user_agent
@@ -509,13 +399,12 @@ fn clients_sql(base: &str, when: &str) -> String {
          ), per_program AS (
            SELECT ip, ja4, user_agent, CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
            FROM mine WHERE ip IS NOT NULL AND ja3 IS NOT NULL GROUP BY 1, 2, 3
-         ), per_tool AS (
-           SELECT sum(n) AS n, sum(n) * sum(n) / sum(n * n) AS agents FROM (
-             SELECT ja4, user_agent, CAST(count(*) AS DOUBLE) AS n FROM mine WHERE NOT usual_pair AND ja4 IS NOT NULL GROUP BY 1, 2
-           ) GROUP BY ja4
+         ), per_place AS (
+           SELECT CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT user_agent) - 1 AS DOUBLE) AS new_agent
+           FROM mine WHERE NOT usual_pair AND ip IS NOT NULL AND ja4 IS NOT NULL AND user_agent IS NOT NULL GROUP BY ip, ja4
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
-           g.again, g.new_ja3, m.stopped, c.even, t.agents
+           g.again, g.new_ja3, m.stopped, c.even, t.again, t.new_agent
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -532,24 +421,23 @@ fn clients_sql(base: &str, when: &str) -> String {
          ) c CROSS JOIN (
            SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
          ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g
-         CROSS JOIN (SELECT sum(n * agents) / sum(n) AS agents FROM per_tool) t"
+         CROSS JOIN (SELECT sum(again) AS again, sum(new_agent) AS new_agent FROM per_place) t"
     )
 }
 
 async fn foreign_share(
-    catalog: &Catalog,
-    base: &str,
+    base: &Base,
     mine: Option<&str>,
     homes: &Homes,
     scale: f64,
 ) -> Result<Option<f64>, PipelineError> {
     let sql = format!(
-        "{base} SELECT ja4, network, CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE)
+        "SELECT ja4, network, CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE)
          FROM base WHERE odd AND {} GROUP BY 1, 2",
         mine.unwrap_or("true"),
     );
     let (mut foreign, mut all) = (0.0, 0.0);
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         let Ok(ja4) = cast(batch.column(0), &DataType::Utf8) else { continue };
         let (ja4, network) = (ja4.as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         for r in 0..batch.num_rows() {
@@ -564,10 +452,10 @@ async fn foreign_share(
 
 // A service that is kept busy answers everybody late: what members met in the same minute is no cost of
 // these requests.
-async fn cost(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Option<Cost>, PipelineError> {
+async fn cost(base: &Base, mine: Option<&str>) -> Result<Option<Cost>, PipelineError> {
     const ANSWERED: &str = "status < 400";
     let sql = format!(
-        "{base}, usual AS (
+        "WITH usual AS (
            SELECT route AS u_route, avg(CAST(latency_us AS DOUBLE)) AS u FROM base WHERE NOT during AND NOT odd AND {ANSWERED} AND latency_us < 10000000 GROUP BY 1
          ), timed AS (
            SELECT date_bin(INTERVAL '1 minute', b.time) AS minute, b.strange, CAST(count(*) AS DOUBLE) AS n,
@@ -583,7 +471,7 @@ async fn cost(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Optio
         mine = mine.unwrap_or("true"),
     );
     let mut out = None;
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         if batch.num_rows() > 0 && number(&batch, 2, 0) > 0.0 {
             let ratio = number(&batch, 1, 0) / number(&batch, 2, 0);
             out = Some(Cost { requests: number(&batch, 0, 0), ratio });
@@ -592,10 +480,10 @@ async fn cost(catalog: &Catalog, base: &str, mine: Option<&str>) -> Result<Optio
     Ok(out)
 }
 
-async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), PipelineError> {
+async fn members(base: &Base, out: &mut Look) -> Result<(), PipelineError> {
     let hit = "hll(coalesce(account, device)) FILTER (WHERE during AND familiar AND account IS NOT NULL AND (status >= 500 OR action IN ('block', 'limit')))";
     let sql = format!(
-        "{base} SELECT
+        "SELECT
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(account) FILTER (WHERE during) AS DOUBLE),
            CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE), CAST(count(account) FILTER (WHERE NOT during) AS DOUBLE),
            CAST(count(DISTINCT client) FILTER (WHERE during) AS DOUBLE), CAST(count(DISTINCT client) FILTER (WHERE NOT during) AS DOUBLE),
@@ -604,7 +492,7 @@ async fn members(catalog: &Catalog, base: &str, out: &mut Look) -> Result<(), Pi
            (SELECT CAST(max(n) AS DOUBLE) FROM (SELECT count(*) AS n FROM base WHERE during GROUP BY client) each)
          FROM base"
     );
-    for batch in catalog.query(&TABLES, &sql).await? {
+    for batch in base.query(&sql).await? {
         if batch.num_rows() == 0 {
             continue;
         }

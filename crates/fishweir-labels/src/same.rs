@@ -33,18 +33,27 @@ fn apart(group: Vec<Surge>) -> Vec<Vec<Surge>> {
 // When the largest burst that is something else than one beneath it was open, and its series at other times so too; `None`
 // where a group is one thing.
 fn floods(group: &[Surge]) -> Option<Vec<(usize, usize)>> {
-    let over = |flood: &&Surge| group.iter().any(|below| is_apart(flood, below));
+    let over = |s: &&Surge| group.iter().any(|o| is_apart(s, o)) && !group.iter().any(|o| is_part(s, o));
     let floods: Vec<&Surge> = group.iter().filter(over).collect();
     let largest = floods.iter().max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
     Some(floods.iter().filter(|s| s.series == largest.series).map(|s| (s.start, s.end)).collect())
 }
 
 fn is_apart(flood: &Surge, below: &Surge) -> bool {
-    if minutes(below) < LONGER * minutes(flood) || excess(flood) < EXCESS_MIN {
-        return false;
-    }
     let inside = excess_in(below, &[(flood.start, flood.end)]);
-    inside <= TRICKLE_SHARE * excess(flood) && excess(below) - inside >= EXCESS_MIN.max(inside)
+    lasts(below, flood)
+        && excess(flood) >= EXCESS_MIN
+        && inside <= TRICKLE_SHARE * excess(flood)
+        && excess(below) - inside >= EXCESS_MIN.max(inside)
+}
+
+// Whether a burst is a stretch of something longer: one route of those that an attack takes in turn, say.
+fn is_part(one: &Surge, whole: &Surge) -> bool {
+    lasts(whole, one) && excess_in(whole, &[(one.start, one.end)]) > TRICKLE_SHARE * excess(one)
+}
+
+fn lasts(long: &Surge, short: &Surge) -> bool {
+    minutes(long) >= LONGER * minutes(short)
 }
 
 fn minutes(s: &Surge) -> usize {
@@ -109,6 +118,14 @@ mod tests {
         // One of six programs, open for longer than all strangers together are.
         let parts = vec![surge(0, (100, 160), 12.0), surge(2, (90, 500), 2.0)];
         assert_eq!(things(parts).len(), 1);
+        // A network of many, and two of the routes that are asked for in turn.
+        let turns = vec![
+            surge(0, (0, 480), 11.0),
+            surge(4, (0, 480), 0.5),
+            surge(1, (10, 20), 11.0),
+            surge(2, (20, 30), 11.0),
+        ];
+        assert_eq!(things(turns).len(), 1);
         // The slow start of a flood on the same program.
         let mut ramp = surge(2, (0, 600), 1.0);
         ramp.points.iter_mut().filter(|p| p.minute >= 550).for_each(|p| p.observed = 31.0);

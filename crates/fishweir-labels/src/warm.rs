@@ -7,11 +7,11 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use fishweir_detect::{DetectorConfig, ScanConfig};
 use fishweir_pipeline::{Catalog, DAY_US, HOUR_US, Interval, MINUTE_US, PipelineError};
 
+use crate::base::FOLLOWED_HOURS;
 use crate::homes;
 use crate::live::{LiveHistory, known_anywhere, known_key};
 use crate::live_marks::FOREIGN;
 use crate::notes;
-use crate::raw::FOLLOWED_HOURS;
 use crate::series::{self, between_sql};
 use crate::strangers::{self, Mark};
 
