@@ -555,7 +555,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-22", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-23", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }
