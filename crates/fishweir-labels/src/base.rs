@@ -9,7 +9,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError, time_literal};
 use futures::StreamExt;
 
@@ -28,6 +28,8 @@ const TABLES: [&str; 3] = ["requests", "seen_clients", "home_hours"];
 const COLUMNS: &str = "time, route, method, country, asn, ja4, ja3, agent_class, ip, ip_prefix, user_agent, path, status, latency_us, action, mode, defence, rule, rule_version, challenge_result, account, device, during, client, network, odd, familiar, watched";
 /// Bytes up to which the rows are kept: most surges are asked about a dozen times.
 const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Part of the memory limit that they may take: the questions need some, too.
+const KEPT_PART: usize = 8;
 
 /// The requests of a surge and of the time before it, as table `base` of a session: those of the stream with `during`, the
 /// `client`, its `network`, whether it is a stranger (`odd`), known from earlier days (`familiar`) and of a session that was
@@ -46,8 +48,9 @@ impl Base {
         kind: Kind,
     ) -> Result<Self, PipelineError> {
         let context = catalog.session_of(&TABLES).await?;
+        let told = context.table_exist("seen_clients").map_err(PipelineError::query("seen_clients"))?;
         let sql = match kind {
-            Kind::New => new_sql(during, before, context.table_exist("seen_clients").unwrap_or(false)),
+            Kind::New => new_sql(during, before, told),
             Kind::Foreign => foreign_sql(during, before),
         };
         let failed = |e| PipelineError::query(&sql)(e);
@@ -71,18 +74,26 @@ impl Base {
     }
 }
 
-// The rows of a frame with the memory they take; `None` where they are too many.
+// The rows of a frame with the memory they take; `None` where they are too many, or there is no memory to make them beside
+// those that are kept.
 async fn keep(
     context: &SessionContext,
     frame: DataFrame,
 ) -> Result<Option<(Vec<RecordBatch>, MemoryReservation)>, DataFusionError> {
     let pool = &context.runtime_env().memory_pool;
+    let most = match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => KEPT_BYTES_MAX.min(bytes / KEPT_PART),
+        MemoryLimit::Infinite | MemoryLimit::Unknown => KEPT_BYTES_MAX,
+    };
     let taken = MemoryConsumer::new("requests around a surge").register(pool);
     let mut stream = frame.execute_stream().await?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.next().await {
-        let batch = compact(&batch?)?;
-        if taken.try_grow(batch.get_array_memory_size()).is_err() || taken.size() > KEPT_BYTES_MAX {
+        let batch = match batch {
+            Err(e) if matches!(e.find_root(), DataFusionError::ResourcesExhausted(_)) => return Ok(None),
+            batch => compact(&batch?)?,
+        };
+        if taken.try_grow(batch.get_array_memory_size()).is_err() || taken.size() > most {
             return Ok(None);
         }
         rows.push(batch);

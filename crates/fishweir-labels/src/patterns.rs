@@ -82,10 +82,8 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
         "user_agent_rotation",
         rotation(o) * (1.0 - ramp(mimicry, 0.5, 0.85)),
         format!(
-            "{:.1} user agents per address, another in {:.0} % of {:.0} further requests of a program there",
-            o.agents_per_ip,
-            100.0 * share(o.again_new_agent, o.program_again),
-            o.program_again
+            "{:.1} user agents per address, {:.0} of {:.0} further requests of a program there showed another",
+            o.agents_per_ip, o.again_new_agent, o.program_again
         ),
     );
     tag(
