@@ -34,6 +34,8 @@ pub(crate) struct Candidate {
     pub(crate) excess: Option<(f64, f64, f64)>,
     /// What the strangers that a burst was measured on share; `None` for all of them.
     pub(crate) measured_on: Option<Mark>,
+    /// Share of the excess of such a burst that all strangers show; `None` where that cannot be told.
+    pub(crate) whole_share: Option<f64>,
     /// Share of the excess that strangers brought.
     pub(crate) stranger_share: Option<f64>,
     /// Detectors that noticed it.
@@ -170,6 +172,7 @@ fn take_volume(burst: &mut Candidate, surge: &Candidate) {
         burst.excess = Some((sum, low, high.max(sum * 1.05)));
         burst.points = inside;
         burst.measured_on = None;
+        burst.whole_share = None;
     }
 }
 
@@ -197,6 +200,7 @@ fn of_surges(minutes: &Minutes, group: &[Surge]) -> Candidate {
         points,
         excess: None,
         measured_on: None,
+        whole_share: None,
         stranger_share: None,
         found_by: vec!["volume"],
         judged_by: None,
@@ -264,6 +268,7 @@ mod tests {
             points: BTreeMap::new(),
             excess: Some((50.0, 40.0, 60.0)),
             measured_on: None,
+            whole_share: None,
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
             judged_by: None,

@@ -46,6 +46,9 @@ pub struct Evidence {
     pub signed_in_share: Option<f64>,
     /// Requests of strangers over those that the hours just before would have brought in the same time.
     pub stranger_rise: Option<f64>,
+    /// Share of the excess of a burst on one program, network or route that all strangers show against the same minutes of
+    /// the days before: without it, visitors only changed their program or went elsewhere.
+    pub whole_share: Option<f64>,
     /// Share of the extra requests that the service failed.
     pub failed_share: Option<f64>,
     /// Kinds of trusted notes about this time.
@@ -141,7 +144,8 @@ pub fn attack_probability(e: &Evidence) -> Option<f64> {
         (handful > 0.0).then_some(-4.0 * handful * (1.0 - foreign)),
         (foreign > 0.0).then_some(1.5 * foreign),
         e.signed_in_share.map(|v| -3.0 * doubtful * v),
-        e.stranger_rise.map(|v| -5.0 * doubtful * alike * (1.0 - ramp(v, 1.5, 3.0))),
+        e.whole_share.map(|v| -6.0 * (1.0 - ramp(v, 0.3, 0.6))),
+        e.stranger_rise.map(|v| -6.0 * doubtful * alike * (1.0 - ramp(v, 1.5, 3.0))),
         noted(e, "load_test").then_some(-8.0),
     ];
     let known: Vec<f64> = terms.into_iter().flatten().collect();
@@ -223,6 +227,19 @@ mod tests {
         assert_eq!(label(&tools), SurgeKind::Attack, "nobody watches with such a program");
         let much = Evidence { excess_requests: Some(9_000.0), ..evening };
         assert_eq!(label(&much), SurgeKind::Attack, "it is no chance");
+    }
+
+    #[test]
+    fn visitors_who_only_changed_their_program_are_no_attack() {
+        let update = Evidence { whole_share: Some(0.1), excess_requests: Some(2_000.0), ..of(1.0, 400.0) };
+        assert_ne!(label(&update), SurgeKind::Attack);
+        let mimicry = Evidence { whole_share: Some(0.9), ..update.clone() };
+        assert_eq!(label(&mimicry), SurgeKind::Attack);
+        assert_eq!(
+            label(&Evidence { whole_share: None, ..update }),
+            SurgeKind::Attack,
+            "not told is no sign"
+        );
     }
 
     #[test]

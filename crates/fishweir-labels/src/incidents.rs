@@ -352,11 +352,14 @@ fn guarded_share(look: &Look, routes: &[String]) -> Option<f64> {
     (all > 0.0).then(|| guarded / all)
 }
 
-// Share of what strangers brought beyond the usual that was sent with an account.
+// Share of what strangers brought beyond the usual that was sent with an account; of all they brought where the hours before
+// brought as much.
 fn signed_in_share(look: &Look) -> Option<f64> {
     let brought = look.odd.requests - look.odd_before.requests * look.scale;
-    let signed_in = look.odd.signed_in? - look.odd_before.signed_in? * look.scale;
-    (brought > 0.0).then(|| (signed_in / brought).clamp(0.0, 1.0))
+    let beyond = look.odd.signed_in? - look.odd_before.signed_in? * look.scale;
+    let (signed_in, of) =
+        if brought > 0.0 { (beyond, brought) } else { (look.odd.signed_in?, look.odd.requests) };
+    (of > 0.0).then(|| (signed_in / of).clamp(0.0, 1.0))
 }
 
 // An hour knows only who had watched by its end. Looked at afterwards, strangers of a burst with one mark may
@@ -437,6 +440,7 @@ pub(crate) fn evidence(
         foreign_share: look.foreign_share.filter(|_| told),
         signed_in_share: told.then(|| signed_in_share(look)).flatten(),
         // Without a stranger before, the rise has no bound and says no more than that.
+        whole_share: c.whole_share,
         stranger_rise: (told && look.odd_before.requests * look.scale >= 1.0)
             .then(|| look.odd.requests / (look.odd_before.requests * look.scale)),
         failed_share: (extra > 0.0)
@@ -555,7 +559,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-23", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-24", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -35,6 +35,7 @@ mod strangers;
 mod takeover_tables;
 mod takeovers;
 mod warm;
+mod whole;
 mod write;
 
 pub use advice::{Action, Advice, RuleFacts, advise};
@@ -52,4 +53,4 @@ pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
-pub const CLASSIFIER: &str = "dos-heuristic-6";
+pub const CLASSIFIER: &str = "dos-heuristic-7";

@@ -84,14 +84,16 @@ pub(crate) struct ClientSums {
 }
 
 impl Look {
-    /// Returns how many clients the strangers beyond the usual are worth if each brought the same; `None` where that was not
-    /// looked at. WHY not their number: visitors with a request each come beside a few who bring all the rest.
+    /// Returns how many clients the strangers beyond the usual are worth if each brought the same, all strangers where the
+    /// hours before brought as much; `None` where that was not looked at. WHY not their number: visitors with a request each
+    /// come beside a few who bring all the rest.
     pub(crate) fn even_clients(&self) -> Option<f64> {
         let squares =
             |c: &ClientSums| if c.even_clients > 0.0 { c.requests.powi(2) / c.even_clients } else { 0.0 };
         let net = self.odd.requests - self.odd_before.requests * self.scale;
         let own = squares(&self.odd) - squares(&self.odd_before) * self.scale;
-        (self.odd.even_clients > 0.0 && net > 0.0).then(|| net.powi(2) / own.max(net))
+        let even = if net > 0.0 { net.powi(2) / own.max(net) } else { self.odd.even_clients };
+        (self.odd.even_clients > 0.0).then_some(even)
     }
 }
 
@@ -436,18 +438,24 @@ async fn foreign_share(
          FROM base WHERE odd AND {} GROUP BY 1, 2",
         mine.unwrap_or("true"),
     );
-    let (mut foreign, mut all) = (0.0, 0.0);
+    // What came beyond the usual, and all that came: the latter speaks where the hours before brought as much.
+    let (mut beyond, mut came) = ([0.0, 0.0], [0.0, 0.0]);
     for batch in base.query(&sql).await? {
         let Ok(ja4) = cast(batch.column(0), &DataType::Utf8) else { continue };
         let (ja4, network) = (ja4.as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         for r in 0..batch.num_rows() {
-            let net = number(&batch, 2, r) - number(&batch, 3, r) * scale;
+            let n = number(&batch, 2, r);
+            let net = n - number(&batch, 3, r) * scale;
             let program = ja4.is_valid(r).then(|| hash64(ja4.value(r)));
-            all += net;
-            foreign += if homes.is_foreign(program, network.value(r)) { net } else { 0.0 };
+            let foreign = f64::from(u8::from(homes.is_foreign(program, network.value(r))));
+            for ([part, all], n) in [(&mut beyond, net), (&mut came, n)] {
+                *part += foreign * n;
+                *all += n;
+            }
         }
     }
-    Ok((all > 0.0).then(|| (foreign / all).clamp(0.0, 1.0)))
+    let [part, all] = if beyond[1] > 0.0 { beyond } else { came };
+    Ok((all > 0.0).then(|| (part / all).clamp(0.0, 1.0)))
 }
 
 // A service that is kept busy answers everybody late: what members met in the same minute is no cost of

@@ -13,6 +13,7 @@ use crate::candidates::{Candidate, Enough};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::same::things;
 use crate::series::between_sql;
+use crate::whole::whole_share;
 
 const VALUES_MAX: usize = 200;
 /// A service most of whose requests come from strangers learns nothing from them.
@@ -276,13 +277,15 @@ impl Strangers {
         // Another series of the group may have opened, over something else, days before this began.
         let noticed = group.iter().map(|s| s.noticed).filter(|t| *t >= start).min().unwrap_or(start);
         let seen = group.iter().filter(|s| s.noticed == noticed);
+        let end = own.iter().map(|s| s.end).max().unwrap_or(0);
+        let measured_on = self.marks.get(best).filter(|m| **m != Mark::All).cloned();
         let noticed_by = seen.filter_map(|s| {
             let condition = self.marks.get(s.series)?.condition();
             Some(Enough { requests: s.enough?, condition })
         });
         Candidate {
             start,
-            end: own.iter().map(|s| s.end).max().unwrap_or(0),
+            end,
             noticed,
             noticed_by: noticed_by.collect(),
             open: own.iter().any(|s| s.open),
@@ -291,7 +294,10 @@ impl Strangers {
             points: own.iter().flat_map(|s| &s.points).map(|p| (p.minute, *p)).collect(),
             excess: Some((excess.max(0.0), (excess - 1.96 * sd).max(0.0), widest)),
             routes: routes.into_iter().map(|r| r.0.to_owned()).collect(),
-            measured_on: self.marks.get(best).filter(|m| **m != Mark::All).cloned(),
+            whole_share: (measured_on.is_some() && start <= end)
+                .then(|| whole_share(self.counts.first()?, (start, end), excess))
+                .flatten(),
+            measured_on,
             stranger_share: Some(1.0),
             found_by: vec!["strangers"],
             judged_by: None,

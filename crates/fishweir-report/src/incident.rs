@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::{Map, Value};
 
 use crate::charts;
+use crate::evidence::fact_words;
 use crate::html::STYLE;
 use crate::markdown::{number, text};
 use crate::words::amount;
@@ -42,9 +43,10 @@ pub fn incident_html(i: &Row) -> String {
                         (PreEscaped(charts::incident(&owned(i, "minutes"))))
                         p.legend { "requests a minute, usual band, " span.stopped { "stopped" } }
                     }
-                    div.cards { (what(i)) (response(i)) (cost(i)) (evidence(i)) }
+                    div.cards { (what(i)) (response(i)) (cost(i)) }
                     (drivers(i))
                     (rules(i))
+                    (evidence(i))
                     (similar(i))
                     footer { "Labelled by " (text(i, "label_source")) ", " (text(i, "maturity")) "." }
                 }
@@ -134,25 +136,18 @@ fn cost(i: &Row) -> Markup {
 }
 
 fn evidence(i: &Row) -> Markup {
-    let known: Value = serde_json::from_str(&text(i, "evidence")).unwrap_or_default();
-    let shown = |v: &Value| match v {
-        Value::Null => "unknown".to_owned(),
-        Value::Number(n) => {
-            let v = n.as_f64().unwrap_or(f64::NAN);
-            if v.abs() >= 10.0 { format!("{v:.0}") } else { format!("{:.3}", v + 0.0) }
-        }
-        Value::Array(a) if a.is_empty() => "none".to_owned(),
-        Value::Array(a) => a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    };
     html! {
-        section.card {
-            h2 { "Evidence" }
-            dl {
-                @for (name, value) in known.as_object().into_iter().flatten() {
-                    dt { (name.replace('_', " ")) } dd { (shown(value)) }
+        article {
+            h3 { "Evidence, beside other surges" }
+            div.scroll {
+                table {
+                    thead { tr { th { "What" } th.number { "Here" } th.number { "In surges that were no attack" } th.number { "In attacks" } } }
+                    tbody { @for [what, value, usual, attacks] in rows(i, "evidence_facts").into_iter().map(fact_words) {
+                        tr { td { (what) } td.number { (value) } td.number { (usual) } td.number { (attacks) } }
+                    } }
                 }
             }
+            p.range { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored." }
         }
     }
 }

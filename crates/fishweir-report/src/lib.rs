@@ -5,6 +5,7 @@
 mod accounts;
 mod build;
 mod charts;
+mod evidence;
 mod followed;
 mod html;
 mod incident;
@@ -14,6 +15,7 @@ mod stories;
 mod words;
 
 pub use build::{Card, IncidentLine, Report, ReportRequest, build, card, summary, trend_grain};
+pub use evidence::fact_words;
 pub use html::html;
 pub use incident::incident_html;
 pub use markdown::markdown;

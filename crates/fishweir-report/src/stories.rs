@@ -3,6 +3,8 @@
 use fishweir_metrics::{Costs, Evaluator, PipelineError, cost_total, incident_cost};
 use serde_json::{Map, Value};
 
+use crate::evidence;
+
 type Row = Map<String, Value>;
 
 fn text(row: &Row, key: &str) -> String {
@@ -32,7 +34,7 @@ async fn add(evaluator: &Evaluator, to: &mut Row, name: &str, sql: &str) -> Resu
 }
 
 /// Returns an incident: the columns of `dos_incidents`, and `drivers`, `patterns`, `rules`, `minutes`,
-/// `similar`, `costs`, `cost_usd` (null when a part is unknown), `cost_usd_at_least`, `next`; `None` when no
+/// `similar`, `evidence_facts` (each value of the evidence with what it means, its unit and its range in other surges), `costs`, `cost_usd` (null when a part is unknown), `cost_usd_at_least`, `next`; `None` when no
 /// incident has this name.
 ///
 /// # Errors
@@ -68,6 +70,8 @@ pub async fn incident_story(
     for (name, sql) in parts {
         add(evaluator, &mut incident, name, &sql).await?;
     }
+    let facts = evidence::facts(evaluator, &incident).await?;
+    incident.insert("evidence_facts".to_owned(), facts.into());
     let parts = incident_cost(&incident, costs);
     let (usd, floor) = cost_total(&parts);
     incident.insert("costs".to_owned(), serde_json::to_value(&parts).unwrap_or_default());

@@ -61,6 +61,8 @@ impl LiveWatch {
             points: BTreeMap::new(),
             excess: by_strangers.then_some((odd_extra, 0.0, odd_extra)),
             measured_on: None,
+            // The days before are not kept here.
+            whole_share: None,
             stranger_share: share.filter(|_| self.scans.is_some()),
             found_by: Vec::new(),
             judged_by: None,

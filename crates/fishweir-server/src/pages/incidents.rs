@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use fishweir_events::Stream;
 use fishweir_metrics::{Evaluator, parse_time, time_literal};
-use fishweir_report::{Line, Mark, Plot, amount, incident_story};
+use fishweir_report::{Line, Mark, Plot, amount, fact_words, incident_story};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -222,7 +222,8 @@ fn one_body(i: &Row, verdicts: &[Row], notes: &[Row], judged: bool) -> Markup {
         div.three { (what(i)) (response(i)) (harm(i)) }
         div.columns { (drivers(i)) (patterns(i)) }
         (rules(i))
-        div.columns { (cost(i)) (evidence(i)) }
+        (evidence(i))
+        (cost(i))
         div.columns { (similar(i)) (noted(notes)) }
         (verdict_form(&id, verdicts, judged))
         p.note { "Labelled by " (text(i, "label_source")) ", " (text(i, "maturity")) "." }
@@ -334,18 +335,13 @@ fn cost(i: &Row) -> Markup {
 }
 
 fn evidence(i: &Row) -> Markup {
-    let known: Value = serde_json::from_str(&text(i, "evidence")).unwrap_or_default();
-    let shown = |v: &Value| match v {
-        Value::Null => "unknown".to_owned(),
-        Value::Number(n) => amount(n.as_f64().unwrap_or(f64::NAN), "").trim().to_owned(),
-        Value::Array(a) if a.is_empty() => "none".to_owned(),
-        Value::Array(a) => a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    };
-    html! { section.box { h2 { "Evidence" } dl.facts {
-        @for (name, value) in known.as_object().into_iter().flatten() { dt { (name.replace('_', " ")) } dd { (shown(value)) } }
-    } } }
+    html! { section.box { h2 { "Evidence, beside other surges" }
+        div.scroll { table { thead { tr { th { "What" } th.n { "Here" } th.n { "In surges that were no attack" } th.n { "In attacks" } } }
+            tbody { @for [what, value, usual, attacks] in list(i, "evidence_facts").into_iter().map(fact_words) {
+                tr { td { (what) } td.n { (value) } td.n.small { (usual) } td.n.small { (attacks) } }
+            } } } }
+        p.note { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored." }
+    } }
 }
 
 fn similar(i: &Row) -> Markup {

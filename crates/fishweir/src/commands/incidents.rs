@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use fishweir_metrics::{Costs, Evaluator, parse_time, time_literal};
-use fishweir_report::{incident_html, incident_story};
+use fishweir_report::{fact_words, incident_html, incident_story};
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, IncidentArgs};
@@ -86,7 +86,12 @@ fn page(i: &Map<String, Value>) -> Vec<String> {
         ));
     }
     out.push(format!("next      {}", text(i, "next")));
-    out.push(format!("evidence  {}", text(i, "evidence")));
+    out.push(format!("evidence  {:70} {:>10}  {:>22}  {:>22}", "", "here", "surges, no attack", "attacks"));
+    for [what, value, usual, attacks] in list(i, "evidence_facts").into_iter().map(fact_words) {
+        out.push(
+            format!("          {what:70} {value:>10}  {usual:>22}  {attacks:>22}").trim_end().to_owned(),
+        );
+    }
     out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
     out.extend(list(i, "minutes").into_iter().map(minute));
     out
