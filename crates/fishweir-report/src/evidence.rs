@@ -74,35 +74,54 @@ fn range(rows: &[Row], name: &str) -> (Option<f64>, Option<f64>, usize) {
     (enough(n / 10), enough(n.saturating_sub(1 + n / 10)), n)
 }
 
-/// Returns a row of an incident's `evidence_facts` in words: what it is, its value, its range in surges that were no attack, and in attacks.
+/// A row of an incident's `evidence_facts` in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FactWords {
+    /// What the value is.
+    pub what: String,
+    /// The value; `unknown` where the stream does not tell.
+    pub value: String,
+    /// Its range in the other surges that were no attack.
+    pub usual: String,
+    /// Its range in the other attacks.
+    pub attacks: String,
+    /// Whether it lies outside the range of surges that were no attack.
+    pub is_unusual: bool,
+}
+
+/// Returns a row of an incident's `evidence_facts` in words.
 #[must_use]
-pub fn fact_words(fact: &Row) -> [String; 4] {
+pub fn fact_words(fact: &Row) -> FactWords {
     let text = |key: &str| fact.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = |key: &str| fact.get(key).and_then(Value::as_f64);
+    let what = text("means").to_owned();
+    if let Some(Value::Array(kinds)) = fact.get("value") {
+        let kinds: Vec<&str> = kinds.iter().filter_map(Value::as_str).collect();
+        let value = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
+        return FactWords { what, value, ..FactWords::default() };
+    }
     let said = |v: f64| match text("unit") {
         "times" => format!("{v:.1} times"),
         unit => bare(v, unit),
     };
-    if let Some(Value::Array(kinds)) = fact.get("value") {
-        let kinds: Vec<&str> = kinds.iter().filter_map(Value::as_str).collect();
-        let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
-        return [text("means").to_owned(), kinds, String::new(), String::new()];
-    }
     let range = |low: &str, high: &str, of: &str| match (number(low), number(high)) {
         (Some(low), Some(high)) => {
-            let high = said(high);
-            let low = said(low);
+            let (low, high) = (said(low), said(high));
             let unit = [" %", " times"].into_iter().find(|u| high.ends_with(u)).unwrap_or_default();
             format!("{} to {high}", low.trim_end_matches(unit))
         }
         _ => format!("unknown ({} of {RANGE_OF_MIN} needed)", number(of).unwrap_or(0.0)),
     };
-    [
-        text("means").to_owned(),
-        number("value").map_or("unknown".to_owned(), said),
-        range("usual_low", "usual_high", "usual_of"),
-        range("attacks_low", "attacks_high", "attacks_of"),
-    ]
+    let beyond = |v: f64| {
+        number("usual_low").is_some_and(|low| v < low) || number("usual_high").is_some_and(|high| v > high)
+    };
+    FactWords {
+        what,
+        value: number("value").map_or("unknown".to_owned(), said),
+        usual: range("usual_low", "usual_high", "usual_of"),
+        attacks: range("attacks_low", "attacks_high", "attacks_of"),
+        is_unusual: number("value").is_some_and(beyond),
+    }
 }
 
 #[cfg(test)]
@@ -118,10 +137,12 @@ mod tests {
         let none: Vec<Row> = (0..10).map(|i| row(json!({"stranger_share": f64::from(i) / 10.0}))).collect();
         let own = row(json!({"stranger_share": 0.95, "notes": ["deploy"]}));
         let of = |n: usize| row(fact(&NAMES[n], &own, &none, &none[..4]));
-        let [what, value, usual, attacks] = fact_words(&of(0));
-        assert_eq!((what.as_str(), value.as_str()), ("Brought by strangers", "95 %"));
-        assert_eq!((usual.as_str(), attacks.as_str()), ("10 to 80 %", "unknown (4 of 5 needed)"));
-        assert_eq!(fact_words(&of(2))[1], "unknown");
-        assert_eq!(fact_words(&of(19))[1], "deploy");
+        let words = fact_words(&of(0));
+        assert_eq!((words.what.as_str(), words.value.as_str()), ("Brought by strangers", "95 %"));
+        assert_eq!((words.usual.as_str(), words.attacks.as_str()), ("10 to 80 %", "unknown (4 of 5 needed)"));
+        assert!(words.is_unusual);
+        let unknown = fact_words(&of(2));
+        assert_eq!((unknown.value.as_str(), unknown.is_unusual), ("unknown", false));
+        assert_eq!(fact_words(&of(19)).value, "deploy");
     }
 }

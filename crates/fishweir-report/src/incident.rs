@@ -142,12 +142,12 @@ fn evidence(i: &Row) -> Markup {
             div.scroll {
                 table {
                     thead { tr { th { "What" } th.number { "Here" } th.number { "In surges that were no attack" } th.number { "In attacks" } } }
-                    tbody { @for [what, value, usual, attacks] in rows(i, "evidence_facts").into_iter().map(fact_words) {
-                        tr { td { (what) } td.number { (value) } td.number { (usual) } td.number { (attacks) } }
+                    tbody { @for f in rows(i, "evidence_facts").into_iter().map(fact_words) {
+                        tr { td { (f.what) } td.number { @if f.is_unusual { strong { (f.value) } } @else { (f.value) } } td.number { (f.usual) } td.number { (f.attacks) } }
                     } }
                 }
             }
-            p.range { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored." }
+            p.range { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored; bold is what lies outside that of surges that were no attack." }
         }
     }
 }

@@ -15,7 +15,7 @@ mod stories;
 mod words;
 
 pub use build::{Card, IncidentLine, Report, ReportRequest, build, card, summary, trend_grain};
-pub use evidence::fact_words;
+pub use evidence::{FactWords, fact_words};
 pub use html::html;
 pub use incident::incident_html;
 pub use markdown::markdown;

@@ -337,10 +337,10 @@ fn cost(i: &Row) -> Markup {
 fn evidence(i: &Row) -> Markup {
     html! { section.box { h2 { "Evidence, beside other surges" }
         div.scroll { table { thead { tr { th { "What" } th.n { "Here" } th.n { "In surges that were no attack" } th.n { "In attacks" } } }
-            tbody { @for [what, value, usual, attacks] in list(i, "evidence_facts").into_iter().map(fact_words) {
-                tr { td { (what) } td.n { (value) } td.n.small { (usual) } td.n.small { (attacks) } }
+            tbody { @for f in list(i, "evidence_facts").into_iter().map(fact_words) {
+                tr { td { (f.what) } td.n { @if f.is_unusual { strong { (f.value) } } @else { (f.value) } } td.n.small { (f.usual) } td.n.small { (f.attacks) } }
             } } } }
-        p.note { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored." }
+        p.note { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored; bold is what lies outside that of surges that were no attack." }
     } }
 }
 

@@ -86,11 +86,15 @@ fn page(i: &Map<String, Value>) -> Vec<String> {
         ));
     }
     out.push(format!("next      {}", text(i, "next")));
-    out.push(format!("evidence  {:70} {:>10}  {:>22}  {:>22}", "", "here", "surges, no attack", "attacks"));
-    for [what, value, usual, attacks] in list(i, "evidence_facts").into_iter().map(fact_words) {
-        out.push(
-            format!("          {what:70} {value:>10}  {usual:>22}  {attacks:>22}").trim_end().to_owned(),
-        );
+    out.push(format!(
+        "evidence  {:70} {:>10}   {:>22}  {:>22}",
+        "(! beyond surges that were no attack)", "here", "surges, no attack", "attacks"
+    ));
+    for f in list(i, "evidence_facts").into_iter().map(fact_words) {
+        let mark = if f.is_unusual { "!" } else { " " };
+        let line =
+            format!("          {:70} {:>10} {mark} {:>22}  {:>22}", f.what, f.value, f.usual, f.attacks);
+        out.push(line.trim_end().to_owned());
     }
     out.push("\nminute                 requests  expected   stopped    missed    errors".to_owned());
     out.extend(list(i, "minutes").into_iter().map(minute));

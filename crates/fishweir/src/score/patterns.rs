@@ -28,7 +28,8 @@ fn deserved(c: &CampaignTruth) -> [(&'static str, bool); 9] {
     let spread = c.addresses.is_some_and(|n| n >= ADDRESSES && c.requests as f64 / n as f64 <= EACH_MAX);
     [
         ("ip_randomisation", spread),
-        ("ja3_randomisation", uses(c, "shuffled_ja3")),
+        // Who copies browsers exactly shows what members show: that some of these shuffle is no disguise of his.
+        ("ja3_randomisation", uses(c, "shuffled_ja3") && !uses(c, "exact_browser")),
         ("user_agent_rotation", uses(c, "rotated_agents")),
         ("header_mimicry", uses(c, "exact_browser")),
         ("expensive_calls", c.kind == A2),
