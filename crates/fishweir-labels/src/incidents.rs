@@ -14,6 +14,7 @@ use fishweir_pipeline::{
 
 use crate::candidates::{Candidate, candidates};
 use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
+use crate::harm::{self, Harm, Harmed};
 use crate::homes;
 use crate::notes::{self, Note};
 use crate::patterns::{self, Pattern, patterns, source_tier};
@@ -71,6 +72,7 @@ pub(crate) struct Incident {
     pub(crate) stopped: Option<f64>,
     pub(crate) failed: f64,
     pub(crate) downtime_min: i64,
+    pub(crate) harm: Harm,
     pub(crate) peak_z: f64,
     pub(crate) history_weeks: f64,
     pub(crate) clients: Option<(f64, f64, f64)>,
@@ -140,6 +142,7 @@ impl DosIncidents {
             span,
             decided_us: first_decision(catalog).await?,
             notes: notes::load(catalog, Interval::new(focus.from_us - DAY_US, span.to_us)).await?,
+            harmed: harm::load(catalog, span).await?,
         };
         let of = |kind, told: Option<&Strangers>| {
             let found = candidates(minutes.as_ref(), surges.clone(), told);
@@ -189,7 +192,8 @@ impl DosIncidents {
         let noticed = Interval::new(around.at(c.noticed), around.at(c.noticed + 1));
         let detected = raw::noticed_at(catalog, noticed, strange, &c.noticed_by).await?;
         let routes = look.as_ref().map_or_else(|| c.routes.clone(), |l| routes_of(l, c));
-        let acts = acts(catalog, Interval::new(range.from_us - 60 * MINUTE_US, range.to_us), &routes).await?;
+        let around_it = Interval::new(range.from_us - 60 * MINUTE_US, range.to_us + harm::AFTER_US);
+        let acts = acts(catalog, around_it, &routes).await?;
         let calm = Calm::of(&acts, range.from_us - 5 * MINUTE_US);
         let mut rows = Vec::with_capacity(c.points.len());
         for point in c.points.values() {
@@ -202,7 +206,8 @@ impl DosIncidents {
         let excess = widened(c.excess.unwrap_or_else(|| excess(&rows)));
         let stopped: f64 = rows.iter().map(|r| r.stopped).sum();
         let decided = around.decided_us.is_some_and(|d| d < range.to_us);
-        let any = acts.values().any(|a| a.stopped() > 0.0);
+        let any = acts.range(..range.to_us).any(|(_, a)| a.stopped() > 0.0);
+        let recovery_s = harm::recovery_s(&acts, range, calm.error_share);
         let stopped_share = (any && excess.0 > 0.0).then(|| (stopped / excess.0).min(1.0));
         let evidence = look
             .as_ref()
@@ -234,6 +239,7 @@ impl DosIncidents {
             stopped: decided.then_some(stopped),
             failed: rows.iter().map(|r| (r.acts.errors - calm.error_share * r.point.expected).max(0.0)).sum(),
             downtime_min: i64::try_from(down.count()).unwrap_or(i64::MAX),
+            harm: Harm { recovery_s, ..around.harmed.during(range) },
             peak_z: c.peak_z,
             history_weeks: c.history_weeks,
             clients: clients(catalog, range, &routes).await?,
@@ -256,6 +262,7 @@ struct Around {
     span: Interval,
     decided_us: Option<i64>,
     notes: Vec<Note>,
+    harmed: Harmed,
 }
 
 impl Around {
@@ -553,13 +560,15 @@ impl NativeModel for DosIncidents {
                 "stranger_minutes",
                 strangers::FOREIGN,
                 homes::DAYS,
+                "playback_minutes",
+                "contact_hours",
             ]
             .map(str::to_owned)
             .to_vec(),
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-24", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-25", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

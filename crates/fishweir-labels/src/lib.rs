@@ -15,6 +15,7 @@ mod columns;
 mod drivers;
 mod episodes;
 mod functions;
+mod harm;
 mod homes;
 mod incidents;
 mod label_model;

@@ -21,6 +21,11 @@ pub(crate) const DIMENSIONS: [&str; 7] =
 pub(crate) const REQUEST_DIMENSIONS: usize = 2;
 /// Servers and balancers commonly give up an answer after half a minute: what is open longer is held open.
 const HELD_US: i64 = 30_000_000;
+/// Condition on a request of a known member that met an error or a refusal.
+const HIT: &str =
+    "during AND familiar AND account IS NOT NULL AND (status >= 500 OR action IN ('block', 'limit'))";
+/// Values that are told of the members hit, of each attribute.
+const MEMBER_VALUES: usize = 3;
 const LEAVES_MAX: usize = 400_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 /// Series of a minute by which the moment is looked for.
@@ -141,6 +146,18 @@ pub(crate) struct Look {
     pub(crate) cost: Option<Cost>,
     /// Known members who met an error or a refusal, with bounds.
     pub(crate) affected: Option<(f64, f64, f64)>,
+    /// Who they were: the most frequent values of what is known of them.
+    pub(crate) members: Vec<MemberSums>,
+}
+
+/// Members hit who share something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberSums {
+    /// `country`, `agent_class` or `asn`.
+    pub(crate) dimension: String,
+    pub(crate) value: String,
+    pub(crate) members: f64,
+    pub(crate) requests: f64,
 }
 
 /// Whose requests of a surge are looked at.
@@ -195,6 +212,9 @@ pub(crate) async fn look(
     }
     out.cost = cost(&base, mine).await?;
     members(&base, &mut out).await?;
+    if out.affected.is_some_and(|a| a.0 > 0.0) {
+        out.members = members_by(&base).await?;
+    }
     Ok(Some(out))
 }
 
@@ -489,7 +509,7 @@ async fn cost(base: &Base, mine: Option<&str>) -> Result<Option<Cost>, PipelineE
 }
 
 async fn members(base: &Base, out: &mut Look) -> Result<(), PipelineError> {
-    let hit = "hll(coalesce(account, device)) FILTER (WHERE during AND familiar AND account IS NOT NULL AND (status >= 500 OR action IN ('block', 'limit')))";
+    let hit = format!("hll(coalesce(account, device)) FILTER (WHERE {HIT})");
     let sql = format!(
         "SELECT
            CAST(count(*) FILTER (WHERE during) AS DOUBLE), CAST(count(account) FILTER (WHERE during) AS DOUBLE),
@@ -512,4 +532,23 @@ async fn members(base: &Base, out: &mut Look) -> Result<(), PipelineError> {
         out.affected = (n(1) > 0.0 && n(9) > 0.0).then(|| (n(6), n(7), n(8)));
     }
     Ok(())
+}
+
+async fn members_by(base: &Base) -> Result<Vec<MemberSums>, PipelineError> {
+    let mut out = Vec::new();
+    for dimension in ["country", "agent_class", "asn"] {
+        let sql = format!(
+            "SELECT coalesce(CAST({dimension} AS VARCHAR), 'unknown') AS value, CAST(count(DISTINCT account) AS DOUBLE) AS members, CAST(count(*) AS DOUBLE)
+             FROM base WHERE {HIT} GROUP BY 1 ORDER BY members DESC, value LIMIT {MEMBER_VALUES}"
+        );
+        for batch in base.query(&sql).await? {
+            out.extend((0..batch.num_rows()).map(|r| MemberSums {
+                dimension: dimension.to_owned(),
+                value: text(batch.column(0), r),
+                members: number(&batch, 1, r),
+                requests: number(&batch, 2, r),
+            }));
+        }
+    }
+    Ok(out)
 }

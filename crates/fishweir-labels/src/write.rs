@@ -21,8 +21,9 @@ const MINUTES: &str = "dos_incident_minutes";
 const DRIVERS: &str = "dos_incident_drivers";
 const PATTERNS: &str = "dos_incident_patterns";
 const RULES: &str = "dos_incident_rules";
+const MEMBERS: &str = "dos_incident_members";
 /// Tables that only raw rows can fill.
-const FROM_RAW: [&str; 3] = [DRIVERS, PATTERNS, RULES];
+const FROM_RAW: [&str; 4] = [DRIVERS, PATTERNS, RULES, MEMBERS];
 
 pub(crate) fn tables() -> Vec<TableSpec> {
     let (text, float, int) = (DataType::Utf8, DataType::Float64, DataType::Int64);
@@ -53,6 +54,16 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("stopped_share", float.clone()),
         ("failed_requests", float.clone()),
         ("downtime_min", int.clone()),
+        ("time_to_recover_s", int.clone()),
+        ("playback_starts", float.clone()),
+        ("playback_starts_expected", float.clone()),
+        ("playback_starts_missed", float.clone()),
+        ("playback_starts_missed_low", float.clone()),
+        ("playback_starts_missed_high", float.clone()),
+        ("playback_failures_extra", float.clone()),
+        ("contacts_extra", float.clone()),
+        ("contacts_extra_low", float.clone()),
+        ("contacts_extra_high", float.clone()),
         ("clients", float.clone()),
         ("clients_low", float.clone()),
         ("clients_high", float.clone()),
@@ -103,6 +114,14 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         ("strength", float.clone()),
         ("detail", text.clone()),
     ];
+    let members = [
+        ("start", time.clone()),
+        ("incident_id", text.clone()),
+        ("dimension", text.clone()),
+        ("value", text.clone()),
+        ("members", float.clone()),
+        ("requests", float.clone()),
+    ];
     let rules = [
         ("start", time),
         ("incident_id", text.clone()),
@@ -123,6 +142,7 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         spec(DRIVERS, &drivers),
         spec(PATTERNS, &patterns),
         spec(RULES, &rules),
+        spec(MEMBERS, &members),
     ]
 }
 
@@ -202,6 +222,7 @@ pub(crate) fn rows(
             INCIDENTS => vec![incident_rows(incidents, stored, now_us, &spec)?],
             MINUTES => vec![minute_rows(incidents, stored, &spec)?],
             PATTERNS => with_kept(pattern_rows(incidents, &spec)?, incidents, stored, &spec)?,
+            MEMBERS => with_kept(member_rows(incidents, &spec)?, incidents, stored, &spec)?,
             RULES => with_kept(rule_rows(incidents, &spec)?, incidents, stored, &spec)?,
             _ => with_kept(driver_rows(incidents, &spec)?, incidents, stored, &spec)?,
         };
@@ -279,6 +300,16 @@ fn incident_rows(
         c.float(|f| f.i.stopped.filter(|_| f.i.excess.0 > 0.0).map(|s| (s / f.i.excess.0).min(1.0))),
         c.float(|f| Some(f.i.failed)),
         c.int(|f| Some(f.i.downtime_min)),
+        c.int(|f| f.i.harm.recovery_s),
+        c.float(|f| f.i.harm.starts.map(|a| a.seen)),
+        c.float(|f| f.i.harm.starts.map(|a| a.expected)),
+        c.float(|f| f.i.harm.starts.map(|a| a.missing()[0])),
+        c.float(|f| f.i.harm.starts.map(|a| a.missing()[1])),
+        c.float(|f| f.i.harm.starts.map(|a| a.missing()[2])),
+        c.float(|f| f.i.harm.failures.map(|a| a.extra()[0])),
+        c.float(|f| f.i.harm.contacts.map(|a| a.extra()[0])),
+        c.float(|f| f.i.harm.contacts.map(|a| a.extra()[1])),
+        c.float(|f| f.i.harm.contacts.map(|a| a.extra()[2])),
         c.float(|f| f.clients[0]),
         c.float(|f| f.clients[1]),
         c.float(|f| f.clients[2]),
@@ -393,6 +424,21 @@ fn rule_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, Pi
         c.float(|r| r.1.told.map(|t| t[1])),
         c.float(|r| r.1.told.map(|t| t[2])),
     ]);
+    RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
+}
+
+fn member_rows(incidents: &[Incident], spec: &TableSpec) -> Result<RecordBatch, PipelineError> {
+    let all: Vec<_> =
+        incidents.iter().flat_map(|i| i.look.iter().flat_map(|l| &l.members).map(move |m| (i, m))).collect();
+    let c = Columns { rows: all.iter().collect() };
+    let columns = vec![
+        c.time(|r| r.0.range.from_us),
+        c.text(|r| r.0.id.clone()),
+        c.text(|r| r.1.dimension.clone()),
+        c.text(|r| r.1.value.clone()),
+        c.float(|r| Some(r.1.members)),
+        c.float(|r| Some(r.1.requests)),
+    ];
     RecordBatch::try_new(Arc::clone(&spec.schema), columns).map_err(failed)
 }
 

@@ -144,6 +144,9 @@ pub struct Metric {
     /// Variance of the summed estimate that is independent from row to row; it widens the interval by its
     /// root, while the ends above add up.
     pub expr_variance: Option<String>,
+    /// Whether what is summed may lie below zero; otherwise the lower end stops there.
+    #[serde(default)]
+    pub signed: bool,
     /// What may happen in a day without being noticed; it is added to the upper end for every day with data.
     pub unseen_per_day: Option<f64>,
     /// Share of what happens that leaves no trace; the upper end of a period rises by as many as chance may make of it.

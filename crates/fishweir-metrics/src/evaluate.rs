@@ -356,7 +356,8 @@ impl Evaluator {
                         let half = |e: &Option<String>| {
                             format!("sqrt(power(sum({expr}) - {}, 2) + {CHANCE} * sum({variance}))", end(e))
                         };
-                        let low = format!("greatest(sum({expr}) - {}, 0)", half(&metric.expr_low));
+                        let low = format!("sum({expr}) - {}", half(&metric.expr_low));
+                        let low = if metric.signed { low } else { format!("greatest({low}, 0)") };
                         let high = format!("sum({expr}) + {}", half(&metric.expr_high));
                         (value, low, high)
                     }

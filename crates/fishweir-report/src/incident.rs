@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::charts;
 use crate::evidence::fact_words;
+use crate::harm::harm_words;
 use crate::html::STYLE;
 use crate::markdown::{number, text};
 use crate::words::amount;
@@ -44,6 +45,7 @@ pub fn incident_html(i: &Row) -> String {
                         p.legend { "requests a minute, usual band, " span.stopped { "stopped" } }
                     }
                     div.cards { (what(i)) (response(i)) (cost(i)) }
+                    (harm(i))
                     (drivers(i))
                     (rules(i))
                     (evidence(i))
@@ -113,6 +115,15 @@ fn response(i: &Row) -> Markup {
                 dt { "Below the objective" } dd { (number(i, "downtime_min", "")) "minutes" }
                 dt { "Members hit" } dd { (number(i, "members_affected", "")) "(" (range(i, "members_affected_low", "members_affected_high")) ")" }
             }
+        }
+    }
+}
+
+fn harm(i: &Row) -> Markup {
+    html! {
+        article {
+            h3 { "What it did to members" }
+            table { tbody { @for (what, said) in harm_words(i) { tr { td { (what) } td { (said) } } } } }
         }
     }
 }

@@ -7,6 +7,7 @@ mod build;
 mod charts;
 mod evidence;
 mod followed;
+mod harm;
 mod html;
 mod incident;
 mod markdown;
@@ -16,6 +17,7 @@ mod words;
 
 pub use build::{Card, IncidentLine, Report, ReportRequest, build, card, summary, trend_grain};
 pub use evidence::{FactWords, fact_words};
+pub use harm::harm_words;
 pub use html::html;
 pub use incident::incident_html;
 pub use markdown::markdown;

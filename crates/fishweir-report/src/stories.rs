@@ -33,7 +33,7 @@ async fn add(evaluator: &Evaluator, to: &mut Row, name: &str, sql: &str) -> Resu
     Ok(())
 }
 
-/// Returns an incident: the columns of `dos_incidents`, and `drivers`, `patterns`, `rules`, `minutes`,
+/// Returns an incident: the columns of `dos_incidents`, and `drivers`, `patterns`, `rules`, `members` (who was hit), `minutes`,
 /// `similar`, `evidence_facts` (each value of the evidence with what it means, its unit and its range in other surges), `costs`, `cost_usd` (null when a part is unknown), `cost_usd_at_least`, `next`; `None` when no
 /// incident has this name.
 ///
@@ -69,6 +69,16 @@ pub async fn incident_story(
     ];
     for (name, sql) in parts {
         add(evaluator, &mut incident, name, &sql).await?;
+    }
+    if evaluator.has_table("dos_incident_members") {
+        let columns = "dimension, value, members, requests";
+        add(
+            evaluator,
+            &mut incident,
+            "members",
+            &of("dos_incident_members", columns, "dimension, members DESC, value"),
+        )
+        .await?;
     }
     let facts = evidence::facts(evaluator, &incident).await?;
     incident.insert("evidence_facts".to_owned(), facts.into());

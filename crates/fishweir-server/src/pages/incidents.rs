@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use fishweir_events::Stream;
 use fishweir_metrics::{Evaluator, parse_time, time_literal};
-use fishweir_report::{Line, Mark, Plot, amount, fact_words, incident_story};
+use fishweir_report::{Line, Mark, Plot, amount, fact_words, harm_words, incident_story};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -285,6 +285,7 @@ fn harm(i: &Row) -> Markup {
         dt { "Members" } dd { (said(i, "members_affected", "members")) " (" (span(i, "members_affected_low", "members_affected_high")) ")" }
         dt { "Failed beyond the usual" } dd { (said(i, "failed_requests", "requests")) }
         dt { "Below the objective" } dd { (said(i, "downtime_min", "minutes")) }
+        @for (what, words) in harm_words(i) { dt { (what) } dd { (words) } }
         dt { "Cost" } dd { @match number(i, "cost_usd") { Some(v) => (amount(v, "US dollars")), None => { "at least " (said(i, "cost_usd_at_least", "US dollars")) } } }
     } } }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use fishweir_metrics::{Costs, Evaluator, parse_time, time_literal};
-use fishweir_report::{fact_words, incident_html, incident_story};
+use fishweir_report::{fact_words, harm_words, incident_html, incident_story};
 use serde_json::{Map, Value};
 
 use crate::cli::{Format, IncidentArgs};
@@ -203,6 +203,9 @@ fn response(i: &Map<String, Value>) -> Vec<String> {
         whole(i, "members_affected_high"),
         whole(i, "downtime_min")
     ));
+    for (what, said) in harm_words(i) {
+        out.push(format!("          {}: {said}", what.to_lowercase()));
+    }
     out
 }
 
