@@ -29,9 +29,22 @@ fn chance(count: Option<f64>, sd: f64) -> Option<f64> {
     count.map(|n| (n + sd * n.max(0.0).sqrt()).max(0.0))
 }
 
+// What was counted beyond other days, where chance does not make it: the upper end reaches it, whatever the factors say.
+fn reaching(mut part: CostPart, row: &Map<String, Value>, key: &str, usd: f64, words: &str) -> CostPart {
+    let [best, low, high] = ["", "_low", "_high"].map(|end| number(row, &format!("{key}{end}")));
+    if let (Some(best), Some(low), Some(high)) = (best, low, high)
+        && low > 0.0
+    {
+        part.how.push_str(&format!("; {best:.0} ({low:.0} to {high:.0}) {words}, from whatever cause"));
+        part.high = part.high.map(|h| h.max(high * usd));
+    }
+    part
+}
+
 /// Returns the components of the cost of a row of `dos_incidents`: serving what was not stopped, stream
 /// starts lost to failures, contacts of members hit, downtime. The interval is that of what was
-/// counted, and chance where counting was exact; the cost factors themselves are taken as given.
+/// counted, and chance where counting was exact; the cost factors themselves are taken as given. Where starts were clearly missed or
+/// contacts clearly more than on other days, the upper end reaches them: they may have other causes, and attacks of one day share them.
 #[must_use]
 pub fn incident_cost(row: &Map<String, Value>, costs: &Costs) -> Vec<CostPart> {
     let factor = |name: &str| costs.all().get(name).copied().unwrap_or(0.0);
@@ -65,19 +78,31 @@ pub fn incident_cost(row: &Map<String, Value>, costs: &Costs) -> Vec<CostPart> {
             format!("requests that were not stopped, {} USD a million", factor("request_usd_per_million")),
             "the size is unknown",
         ),
-        part(
-            "lost stream starts",
-            [failed, chance(failed, -1.96), chance(failed, 1.96)],
-            starts * factor("lost_stream_start_usd"),
-            format!("{starts} starts per failed request, {} USD each", factor("lost_stream_start_usd")),
-            "failed requests are unknown",
+        reaching(
+            part(
+                "lost stream starts",
+                [failed, chance(failed, -1.96), chance(failed, 1.96)],
+                starts * factor("lost_stream_start_usd"),
+                format!("{starts} starts per failed request, {} USD each", factor("lost_stream_start_usd")),
+                "failed requests are unknown",
+            ),
+            row,
+            "playback_starts_missed",
+            factor("lost_stream_start_usd"),
+            "fewer starts than on other days",
         ),
-        part(
-            "contacts",
-            hit,
-            contacts * factor("contact_usd"),
-            format!("{contacts} contacts per member hit, {} USD each", factor("contact_usd")),
-            "who was hit is unknown",
+        reaching(
+            part(
+                "contacts",
+                hit,
+                contacts * factor("contact_usd"),
+                format!("{contacts} contacts per member hit, {} USD each", factor("contact_usd")),
+                "who was hit is unknown",
+            ),
+            row,
+            "contacts_extra",
+            factor("contact_usd"),
+            "more contacts in the day than on others",
         ),
         part(
             "downtime",
@@ -116,6 +141,15 @@ mod tests {
             known[1].low < known[1].usd && known[1].usd < known[1].high,
             "failures have chance: {known:?}"
         );
+        let mut told = row(Value::from(1_000.0));
+        for (key, v) in
+            [("contacts_extra", 49.0), ("contacts_extra_low", 44.0), ("contacts_extra_high", 53.0)]
+        {
+            told.insert(key.to_owned(), Value::from(v));
+        }
+        let counted = incident_cost(&told, &Costs::default());
+        assert_eq!((counted[2].usd, counted[2].high), (known[2].usd, Some(53.0 * 8.01)), "{counted:?}");
+        assert!(counted[2].how.contains("49 (44 to 53) more contacts"), "{counted:?}");
         let mut down = row(Value::from(1_000.0));
         down.insert("downtime_min".to_owned(), Value::from(12));
         let unpriced = incident_cost(&down, &Costs::default());

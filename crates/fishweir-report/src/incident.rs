@@ -82,6 +82,7 @@ fn what(i: &Row) -> Markup {
                 dt { "Attack probability" } dd { (number(i, "p_attack", "share")) }
                 dt { "Peak" } dd { (text(i, "peak").replace('T', " ")) ", " (number(i, "peak_requests_per_min", "requests")) " a minute" }
                 dt { "Above expectation" } dd { (number(i, "excess_requests", "requests")) " (" (range(i, "excess_low", "excess_high")) ")" }
+                dt { "How unusual" } dd { (text(i, "unusual")) }
                 dt { "Clients" } dd { (number(i, "clients", "")) "(" (range(i, "clients_low", "clients_high")) ")" }
                 dt { "Came from" } dd { (text(i, "source_tier").replace('_', " ")) }
                 dt { "Noticed by" } dd { (text(i, "found_by")) }

@@ -34,7 +34,7 @@ async fn add(evaluator: &Evaluator, to: &mut Row, name: &str, sql: &str) -> Resu
 }
 
 /// Returns an incident: the columns of `dos_incidents`, and `drivers`, `patterns`, `rules`, `members` (who was hit), `minutes`,
-/// `similar`, `evidence_facts` (each value of the evidence with what it means, its unit and its range in other surges), `costs`, `cost_usd` (null when a part is unknown), `cost_usd_at_least`, `next`; `None` when no
+/// `similar`, `unusual` (how far from the expected, in words), `evidence_facts` (each value of the evidence with what it means, its unit and its range in other surges), `costs`, `cost_usd` (null when a part is unknown), `cost_usd_at_least`, `next`; `None` when no
 /// incident has this name.
 ///
 /// # Errors
@@ -80,6 +80,8 @@ pub async fn incident_story(
         )
         .await?;
     }
+    let unusual = unusual(evaluator, &incident, &key).await?;
+    incident.insert("unusual".to_owned(), unusual.into());
     let facts = evidence::facts(evaluator, &incident).await?;
     incident.insert("evidence_facts".to_owned(), facts.into());
     let parts = incident_cost(&incident, costs);
@@ -89,6 +91,24 @@ pub async fn incident_story(
     incident.insert("cost_usd_at_least".to_owned(), usd.into());
     incident.insert("next".to_owned(), next_step(&incident).into());
     Ok(Some(incident))
+}
+
+// How far its busiest minute lies from the expected, and where its size stands among the other surges.
+async fn unusual(evaluator: &Evaluator, incident: &Row, key: &str) -> Result<String, PipelineError> {
+    let minutes = list(incident, "minutes");
+    let times = |m: &&Row| Some(number(m, "requests")? / number(m, "expected_requests")?.max(1.0));
+    let peak = minutes.iter().filter_map(times).fold(0.0, f64::max);
+    let size = number(incident, "excess_requests").unwrap_or(0.0);
+    let sql = format!(
+        "SELECT count(*) AS n, count(*) FILTER (WHERE excess_requests > {size:?}) AS larger FROM dos_incidents WHERE incident_id <> '{key}'"
+    );
+    let others = evaluator.rows(&sql).await?.pop().unwrap_or_default();
+    let of = |key: &str| number(&others, key).unwrap_or(0.0);
+    let place = match (of("n"), of("larger")) {
+        (n, _) if n < 1.0 => "no other surge is stored".to_owned(),
+        (n, larger) => format!("{larger:.0} of {n:.0} other surges were larger"),
+    };
+    Ok(format!("{peak:.1} times the expected in its busiest minute; {place}"))
 }
 
 // Earlier incidents of the same kind on the same first route, nearest in size.

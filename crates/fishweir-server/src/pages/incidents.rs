@@ -250,6 +250,7 @@ fn what(i: &Row) -> Markup {
         dt { "Routes" } dd { @for r in text(i, "routes").split(' ') { a href=(format!("/incidents?kind=all&route={}", encoded(r))) { (r) } " " } }
         dt { "Above expectation" } dd { (said(i, "excess_requests", "requests")) " (" (span(i, "excess_low", "excess_high")) ")" }
         dt { "Peak" } dd { (minute(i, "peak")) ", " (said(i, "peak_requests_per_min", "requests")) " a minute" }
+        dt { "How unusual" } dd { (text(i, "unusual")) }
         dt { "Clients" } dd { (said(i, "clients", "")) " (" (span(i, "clients_low", "clients_high")) ")" }
         dt { "Came from" } dd { (text(i, "source_tier").replace('_', " ")) }
         dt { "Noticed by" } dd { (text(i, "found_by")) }

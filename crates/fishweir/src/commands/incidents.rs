@@ -134,6 +134,7 @@ fn what(i: &Map<String, Value>) -> Vec<String> {
             whole(i, "peak_requests_per_min"),
             text(i, "found_by")
         ),
+        format!("unusual   {}", text(i, "unusual")),
     ]
 }
 
