@@ -110,7 +110,7 @@ pub fn fact_words(fact: &Row) -> FactWords {
             let unit = [" %", " times"].into_iter().find(|u| high.ends_with(u)).unwrap_or_default();
             format!("{} to {high}", low.trim_end_matches(unit))
         }
-        _ => format!("unknown ({} of {RANGE_OF_MIN} needed)", number(of).unwrap_or(0.0)),
+        _ => format!("unknown ({} of {RANGE_OF_MIN})", number(of).unwrap_or(0.0)),
     };
     let beyond = |v: f64| {
         number("usual_low").is_some_and(|low| v < low) || number("usual_high").is_some_and(|high| v > high)
@@ -139,7 +139,7 @@ mod tests {
         let of = |n: usize| row(fact(&NAMES[n], &own, &none, &none[..4]));
         let words = fact_words(&of(0));
         assert_eq!((words.what.as_str(), words.value.as_str()), ("Brought by strangers", "95 %"));
-        assert_eq!((words.usual.as_str(), words.attacks.as_str()), ("10 to 80 %", "unknown (4 of 5 needed)"));
+        assert_eq!((words.usual.as_str(), words.attacks.as_str()), ("10 to 80 %", "unknown (4 of 5)"));
         assert!(words.is_unusual);
         let unknown = fact_words(&of(2));
         assert_eq!((unknown.value.as_str(), unknown.is_unusual), ("unknown", false));

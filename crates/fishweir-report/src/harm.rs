@@ -104,6 +104,11 @@ mod tests {
         assert_eq!(known[0], "42 (-3 to 86) of 720 expected");
         assert_eq!(known[1..4], ["3 beyond the usual", "2 beyond the usual", "after 13 min"]);
         assert_eq!(known[4], "country IE 4, GB 1; device class tv 5");
+        let launch = words(json!({
+            "playback_starts_missed": -111.0, "playback_starts_missed_low": -170.0, "playback_starts_missed_high": -53.0,
+            "playback_starts_expected": 432.0,
+        }));
+        assert_eq!(launch[0], "none: 111 (53 to 170) more came than the 432 expected");
         let nothing = words(json!({"members": []}));
         assert!(nothing.iter().all(|w| w.starts_with("unknown")), "{nothing:?}");
     }

@@ -159,7 +159,7 @@ fn evidence(i: &Row) -> Markup {
                     } }
                 }
             }
-            p.range { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored; bold is what lies outside that of surges that were no attack." }
+            p.range { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored, five at least; bold is what lies outside that of surges that were no attack." }
         }
     }
 }

@@ -342,7 +342,7 @@ fn evidence(i: &Row) -> Markup {
             tbody { @for f in list(i, "evidence_facts").into_iter().map(fact_words) {
                 tr { td { (f.what) } td.n { @if f.is_unusual { strong { (f.value) } } @else { (f.value) } } td.n.small { (f.usual) } td.n.small { (f.attacks) } }
             } } } }
-        p.note { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored; bold is what lies outside that of surges that were no attack." }
+        p.note { "Ranges go from the tenth to the ninetieth percentile of the other surges that are stored, five at least; bold is what lies outside that of surges that were no attack." }
     } }
 }
 
