@@ -25,7 +25,7 @@ const LICENCE: &str = "(route LIKE '%licence%' OR route LIKE '%license%')";
 /// Condition on a request that a defence stopped.
 pub(crate) const STOPPED: &str = "coalesce(mode, 'enforce') = 'enforce' AND (action IN ('block', 'limit') OR (action IN ('challenge', 'step_up') AND coalesce(challenge_result, '') <> 'passed'))";
 const TABLES: [&str; 3] = ["requests", "seen_clients", "home_hours"];
-const COLUMNS: &str = "time, route, method, country, asn, ja4, ja3, agent_class, ip, ip_prefix, user_agent, path, status, latency_us, action, mode, defence, rule, rule_version, challenge_result, account, device, during, client, network, odd, familiar, watched";
+const COLUMNS: &str = "time, route, method, country, asn, ja4, ja3, agent_class, ip, ip_prefix, user_agent, path, status, latency_us, action, mode, defence, rule, rule_version, challenge_result, account, device, session_key, during, client, network, odd, familiar, watched";
 /// Bytes up to which the rows are kept: most surges are asked about a dozen times.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 /// Part of the memory limit that they may take: the questions need some, too.

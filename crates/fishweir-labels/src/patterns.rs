@@ -40,12 +40,31 @@ fn beyond_usual(look: &Look) -> ClientSums {
         stopped: net(|c| c.stopped),
         again: net(|c| c.again),
         again_new_ja3: net(|c| c.again_new_ja3),
+        visits_again: net(|c| c.visits_again),
+        visits_new_ja3: net(|c| c.visits_new_ja3),
         program_again: net(|c| c.program_again),
         again_new_agent: net(|c| c.again_new_agent),
         paths: net(|c| c.paths),
         usual_pair: net(|c| c.usual_pair),
         home_network: net(|c| c.home_network),
         ..*o
+    }
+}
+
+// A JA3 is random where one machine shows several with the same program and user agent, or where every visit with a program
+// that no member has shows another: such a program has one for each of its versions.
+fn ja3_changes(o: &ClientSums, mimicry: f64) -> (f64, String) {
+    let changed = share(o.again_new_ja3, o.again);
+    let machine = ramp(changed, 0.3, 0.7) * ramp(o.again, 5.0, 15.0);
+    let fresh = share(o.visits_new_ja3, o.visits_again);
+    // Some browsers show another at every visit.
+    let visits = ramp(fresh, 0.5, 0.9) * ramp(o.visits_again, 4.0, 10.0) * (1.0 - ramp(mimicry, 0.3, 0.6));
+    if machine >= visits {
+        let n = o.again;
+        (machine, format!("another JA3 in {:.0} % of {n:.0} further requests of a machine", changed * 100.0))
+    } else {
+        let n = o.visits_again;
+        (visits, format!("another JA3 in {:.0} % of {n:.0} further visits with a program", fresh * 100.0))
     }
 }
 
@@ -69,14 +88,9 @@ pub(crate) fn patterns(look: &Look, minutes: &[f64]) -> Vec<Pattern> {
         ramp(pool, 15.0, 60.0) * (1.0 - ramp(per_ip, 8.0, 40.0)) * ramp(o.requests, 25.0, 40.0),
         format!("{per_ip:.1} requests from each of {pool:.0} addresses"),
     );
-    let changed = share(o.again_new_ja3, o.again);
-    // Every machine has a JA3 of its own with some tools, every version and with some browsers every visit.
-    tag(
-        "ja3_randomisation",
-        ramp(changed, 0.3, 0.7) * ramp(o.again, 5.0, 15.0),
-        format!("another JA3 in {:.0} % of {:.0} further requests of a machine", changed * 100.0, o.again),
-    );
     let mimicry = share(o.usual_pair, o.requests);
+    let (strength, detail) = ja3_changes(o, mimicry);
+    tag("ja3_randomisation", strength, detail);
     // Several whole browsers behind one address are no rotation: a tool keeps its fingerprint.
     tag(
         "user_agent_rotation",
@@ -350,6 +364,17 @@ mod tests {
         assert!(patterns(&look(each, &[("/home", 60.0)]), &[]).is_empty());
         let new = ClientSums { again_new_ja3: 40.0, ..each };
         assert_eq!(names(&patterns(&look(new, &[("/home", 60.0)]), &[])), ["ja3_randomisation"]);
+    }
+
+    #[test]
+    fn a_program_that_shows_another_ja3_at_every_visit_is_told_from_one_of_several_versions() {
+        let versions =
+            ClientSums { requests: 900.0, visits_again: 32.0, visits_new_ja3: 4.0, ..ClientSums::default() };
+        assert!(patterns(&look(versions, &[("/home", 900.0)]), &[]).is_empty());
+        let random = ClientSums { visits_new_ja3: 32.0, ..versions };
+        assert_eq!(names(&patterns(&look(random, &[("/home", 900.0)]), &[])), ["ja3_randomisation"]);
+        let browsers = ClientSums { usual_pair: 800.0, ..random };
+        assert_eq!(names(&patterns(&look(browsers, &[("/home", 900.0)]), &[])), ["header_mimicry"]);
     }
 
     #[test]

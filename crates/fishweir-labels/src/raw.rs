@@ -74,6 +74,9 @@ pub(crate) struct ClientSums {
     /// Further requests of a machine with the same program (JA4) and user agent, and how many of them showed a new JA3.
     pub(crate) again: f64,
     pub(crate) again_new_ja3: f64,
+    /// Further visits with a program (JA4), those like members aside, and how many other JA3s they showed.
+    pub(crate) visits_again: f64,
+    pub(crate) visits_new_ja3: f64,
     /// Stopped by a defence.
     pub(crate) stopped: f64,
     /// Served, or held for long before they were not.
@@ -394,6 +397,8 @@ async fn clients(base: &Base, during: bool, mine: Option<&str>) -> Result<Client
             even_clients: n(15),
             program_again: n(16),
             again_new_agent: n(17),
+            visits_again: n(18),
+            visits_new_ja3: n(19),
         };
     }
     Ok(out)
@@ -424,9 +429,13 @@ fn clients_sql(when: &str) -> String {
          ), per_place AS (
            SELECT CAST(count(*) - 1 AS DOUBLE) AS again, CAST(count(DISTINCT user_agent) - 1 AS DOUBLE) AS new_agent
            FROM mine WHERE NOT usual_pair AND ip IS NOT NULL AND ja4 IS NOT NULL AND user_agent IS NOT NULL GROUP BY ip, ja4
+         ), per_visit AS (
+           SELECT CAST(count(DISTINCT concat(coalesce(ip, ''), ' ', CAST(coalesce(session_key, 0) AS VARCHAR))) - 1 AS DOUBLE) AS again,
+             CAST(count(DISTINCT ja3) - 1 AS DOUBLE) AS new_ja3
+           FROM mine WHERE NOT usual_pair AND ja4 IS NOT NULL AND ja3 IS NOT NULL GROUP BY ja4
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
-           g.again, g.new_ja3, m.stopped, c.even, t.again, t.new_agent
+           g.again, g.new_ja3, m.stopped, c.even, t.again, t.new_agent, v.again, v.new_ja3
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -443,7 +452,8 @@ fn clients_sql(when: &str) -> String {
          ) c CROSS JOIN (
            SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
          ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g
-         CROSS JOIN (SELECT sum(again) AS again, sum(new_agent) AS new_agent FROM per_place) t"
+         CROSS JOIN (SELECT sum(again) AS again, sum(new_agent) AS new_agent FROM per_place) t
+         CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_visit) v"
     )
 }
 
