@@ -393,7 +393,12 @@ impl Evaluator {
             time_literal(span.to_us),
             metric.filter.as_deref().unwrap_or("true"),
         );
-        let found = self.query(metric, &sql).await?;
+        let found = match self.query(metric, &sql).await {
+            Err(e) if let Some(reason) = lacks_column(table, &e) => {
+                return Ok(self.unknown(metric, buckets, &reason));
+            }
+            found => found?,
+        };
         let additive = matches!(metric.agg, Some(Aggregate::Sum | Aggregate::Count));
         if by.is_some() {
             return Ok(self.split(metric, buckets, found));
@@ -480,7 +485,12 @@ impl Evaluator {
             time_literal(span.to_us),
             metric.filter.as_deref().unwrap_or("true"),
         );
-        let found = self.query(metric, &sql).await?;
+        let found = match self.query(metric, &sql).await {
+            Err(e) if let Some(reason) = lacks_column(table, &e) => {
+                return Ok(self.unknown(metric, buckets, &reason));
+            }
+            found => found?,
+        };
         let mut out = Vec::new();
         for period in buckets.periods() {
             let inside = found.iter().filter(|((s, _), f)| *s == period.from_us && f.value.is_some());
@@ -682,6 +692,14 @@ impl Evaluator {
         }
         Ok(out)
     }
+}
+
+// A table that an earlier version made has the columns of this one only when it is made again: until then what they hold is
+// unknown, and the other metrics are not.
+fn lacks_column(table: &str, e: &PipelineError) -> Option<String> {
+    let PipelineError::Query { cause, .. } = e else { return None };
+    let field = cause.strip_prefix("Schema error: No field named ")?.split('.').next()?;
+    Some(format!("table `{table}` has no column {field}; `fishweir run` makes those of this version"))
 }
 
 // Ends of a ratio of two values with their ends: what is not known of either counts; of counts that are known, chance does.

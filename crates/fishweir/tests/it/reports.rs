@@ -100,6 +100,37 @@ fn no_data_is_unknown_and_never_zero() {
 }
 
 #[test]
+fn a_column_that_is_not_there_makes_its_metric_unknown_and_no_other() {
+    let p = Project::new();
+    let file = p.write("a.log", log_lines(5, 0, 200, 300));
+    p.ingest("access-log", &[&file]);
+    p.ok(&["run"]);
+    let later = "name: later\ntitle: Later\ndescription: d\naudience: [business]\nquestion: q?\naction: a\nowner: o\ntype: simple\nagg: sum\nfrom: request_days\nexpr: of_a_later_version\nunit: requests\ndirection: neutral\ngrains: [day]\nsince: \"1\"\n";
+    p.write("metrics/later.yaml", later);
+    let rows = p.json(&[
+        "metric",
+        "later",
+        "--from",
+        "2026-10-05",
+        "--to",
+        "2026-10-06",
+        "--grain",
+        "day",
+        "--format",
+        "json",
+    ]);
+    let reason = rows[0]["reason"].as_str().unwrap_or_default();
+    assert!(
+        rows[0]["value"].is_null()
+            && reason.contains("of_a_later_version")
+            && reason.contains("fishweir run"),
+        "{rows}"
+    );
+    let text = p.ok(&["report", "--for", "manager", "--period", "2026-10-05"]);
+    assert!(text.contains("Later") && text.contains("Requests"), "{text}");
+}
+
+#[test]
 fn a_source_without_decisions_blocks_an_unknown_number_not_none() {
     let p = Project::new();
     let a = p.write("a.log", log_lines(5, 0, 1000, 60));
