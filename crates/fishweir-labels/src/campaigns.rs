@@ -18,7 +18,7 @@ use crate::clusters::{Attempt, Cluster, Profile, clusters};
 use crate::columns::{Columns, spec};
 
 /// Version of the rules that make campaigns; stored with every row.
-pub const CAMPAIGN_RULES: &str = "login-campaigns-3";
+pub const CAMPAIGN_RULES: &str = "login-campaigns-4";
 const CAMPAIGNS: &str = "login_campaigns";
 const ATTEMPTS: &str = "login_campaign_attempts";
 /// Days after its last attempt in which a campaign may go on.

@@ -33,6 +33,8 @@ const NEAR_US: i64 = DAY_US;
 const ALIKE: f64 = 0.3;
 /// What it adds when they are not active at the same times.
 const APART: f64 = 0.15;
+/// Share of their time from which on two begin and end together.
+const TOGETHER: f64 = 0.9;
 /// Attempts that must have been looked at before their kind says anything.
 const KIND_SEEN: f64 = 20.0;
 /// A flood guesses names: seen attempts, share of unknown names, attempts in a minute.
@@ -248,10 +250,13 @@ impl Profile {
         parts.iter().map(|(w, d)| w * d).sum()
     }
 
-    // The same kind, or too little of one was looked at to know its kind.
+    // The same kind, or too little of one was looked at to know its kind. A flood is told from stuffing by its pace: two that
+    // begin and end together are parts of one, and the smaller is slower.
     fn may_be(&self, other: &Self) -> bool {
         let unknown = |p: &Self| p.kind() == CampaignKind::Stuffing && p.looked_at() < KIND_SEEN;
-        self.kind() == other.kind() || unknown(self) || unknown(other)
+        let by_pace = |p: &Self| matches!(p.kind(), CampaignKind::Stuffing | CampaignKind::LoginFlood);
+        let together = by_pace(self) && by_pace(other) && self.overlap(other) >= TOGETHER;
+        self.kind() == other.kind() || together || unknown(self) || unknown(other)
     }
 
     // Share of the time of either in which both were active.
@@ -606,6 +611,23 @@ mod tests {
         let found = clusters(&all, &usual());
         let kinds: BTreeSet<&str> = found.iter().map(|c| c.profile.kind().name()).collect();
         assert_eq!((found.len(), kinds), (2, BTreeSet::from(["spraying", "stuffing"])));
+    }
+
+    #[test]
+    fn the_slower_machines_of_a_flood_are_part_of_it() {
+        // Fourteen a minute from two machines and six a minute from two others, for the same three hours.
+        let part = |per_minute: f64, name: i64, source: i64| {
+            (0..(180.0 * per_minute) as i64).map(move |k| Attempt {
+                unknown: f64::from(u8::from(k % 50 > 0)),
+                ..attempt(864_000.0 + k as f64 * 60.0 / per_minute, name + k, source + k % 2)
+            })
+        };
+        let mut all = quiet();
+        all.extend(part(14.0, 50_000, 9_000));
+        all.extend(part(6.0, 80_000, 9_500));
+        let found = clusters(&all, &usual());
+        let kinds: Vec<_> = found.iter().map(|c| (c.profile.kind(), c.members.len())).collect();
+        assert_eq!(kinds, [(CampaignKind::LoginFlood, 3_600)]);
     }
 
     #[test]
