@@ -248,15 +248,19 @@ fn weakness(vector: &str) -> &'static str {
     }
 }
 
+// Shares of causes from the first known week on: before it neither a rate nor a cause is published.
 fn drivers(labelled: &Labelled, truth: &[AccountTruth]) -> serde_json::Value {
+    let from_us = labelled.weeks.iter().map(|w| w.from_us).min().unwrap_or(i64::MIN);
+    let found: Vec<&Found> = labelled.found.iter().filter(|f| f.start_us >= from_us).collect();
+    let truth: Vec<&AccountTruth> = truth.iter().filter(|t| t.from_us >= from_us).collect();
     let mut both: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    let total: f64 = labelled.found.iter().map(|f| f.p).sum();
-    for f in &labelled.found {
+    let total: f64 = found.iter().map(|f| f.p).sum();
+    for f in &found {
         for (d, share) in &f.drivers {
             both.entry(d.clone()).or_default().0 += share * f.p / total.max(1e-9);
         }
     }
-    for t in truth {
+    for t in &truth {
         both.entry(weakness(&t.vector).to_owned()).or_default().1 += 1.0 / truth.len() as f64;
     }
     let worst = both.values().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
