@@ -10,9 +10,14 @@ fn number(i: &Row, key: &str) -> Option<f64> {
     i.get(key).and_then(Value::as_f64)
 }
 
-// A count that chance moves, with its interval; whole, as people count.
+// Whole, as people count.
+fn count(v: f64) -> String {
+    bare(v.round() + 0.0, "")
+}
+
+// A count that chance moves, with its interval.
 fn counted(i: &Row, key: &str) -> Option<String> {
-    let n = |end: &str| number(i, &format!("{key}{end}")).map(|v| bare(v.round() + 0.0, ""));
+    let n = |end: &str| number(i, &format!("{key}{end}")).map(count);
     let best = n("")?;
     Some(match (n("_low"), n("_high")) {
         (Some(low), Some(high)) => format!("{best} ({low} to {high})"),
@@ -21,13 +26,19 @@ fn counted(i: &Row, key: &str) -> Option<String> {
 }
 
 fn starts(i: &Row) -> String {
-    let (Some(missed), Some(expected)) =
-        (counted(i, "playback_starts_missed"), number(i, "playback_starts_expected"))
+    let n = |end: &str| number(i, &format!("playback_starts_missed{end}"));
+    let (Some(missed), Some(low), Some(high), Some(expected)) =
+        (n(""), n("_low"), n("_high"), number(i, "playback_starts_expected"))
     else {
         return "unknown: longer than a day, or too little of playback or of the week before is known"
             .to_owned();
     };
-    format!("{missed} of {} expected", bare(expected.round(), ""))
+    let expected = count(expected);
+    if missed.round() < 0.0 {
+        let (more, least, most) = (count(-missed), count(-high), count(-low));
+        return format!("none: {more} ({least} to {most}) more came than the {expected} expected");
+    }
+    format!("{} ({} to {}) of {expected} expected", count(missed), count(low), count(high))
 }
 
 fn recovered(i: &Row) -> String {
