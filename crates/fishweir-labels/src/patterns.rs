@@ -57,8 +57,8 @@ fn ja3_changes(o: &ClientSums, mimicry: f64) -> (f64, String) {
     let changed = share(o.again_new_ja3, o.again);
     let machine = ramp(changed, 0.3, 0.7) * ramp(o.again, 5.0, 15.0);
     let fresh = share(o.visits_new_ja3, o.visits_again);
-    // Some browsers show another at every visit.
-    let visits = ramp(fresh, 0.5, 0.9) * ramp(o.visits_again, 4.0, 10.0) * (1.0 - ramp(mimicry, 0.3, 0.6));
+    // Some browsers show another at every visit, and a dozen visits may be of as many versions.
+    let visits = ramp(fresh, 0.7, 0.95) * ramp(o.visits_again, 15.0, 25.0) * (1.0 - ramp(mimicry, 0.3, 0.6));
     if machine >= visits {
         let n = o.again;
         (machine, format!("another JA3 in {:.0} % of {n:.0} further requests of a machine", changed * 100.0))
@@ -375,6 +375,8 @@ mod tests {
         assert_eq!(names(&patterns(&look(random, &[("/home", 900.0)]), &[])), ["ja3_randomisation"]);
         let browsers = ClientSums { usual_pair: 800.0, ..random };
         assert_eq!(names(&patterns(&look(browsers, &[("/home", 900.0)]), &[])), ["header_mimicry"]);
+        let few = ClientSums { visits_again: 14.0, visits_new_ja3: 14.0, ..random };
+        assert!(patterns(&look(few, &[("/home", 900.0)]), &[]).is_empty());
     }
 
     #[test]
