@@ -41,7 +41,8 @@ const OTHERS_MAX: usize = 2_000;
 /// # Errors
 /// A query that fails.
 pub(crate) async fn facts(evaluator: &Evaluator, incident: &Row) -> Result<Vec<Value>, PipelineError> {
-    let Some(own) = parsed(incident) else { return Ok(Vec::new()) };
+    // Where the raw requests were gone nothing was learned: every value is unknown, and is said to be so.
+    let own = parsed(incident).unwrap_or_default();
     let key = incident.get("incident_id").and_then(Value::as_str).unwrap_or_default().replace('\'', "''");
     let sql = format!(
         "SELECT kind, evidence FROM dos_incidents WHERE incident_id <> '{key}' AND evidence IS NOT NULL ORDER BY start DESC LIMIT {OTHERS_MAX}"
@@ -144,5 +145,7 @@ mod tests {
         let unknown = fact_words(&of(2));
         assert_eq!((unknown.value.as_str(), unknown.is_unusual), ("unknown", false));
         assert_eq!(fact_words(&of(19)).value, "deploy");
+        let never_looked = |n: usize| fact_words(&row(fact(&NAMES[n], &Row::new(), &none, &none))).value;
+        assert!((0..NAMES.len()).all(|n| never_looked(n) == "unknown"));
     }
 }

@@ -2,13 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::stories::number;
 use crate::words::{amount, bare};
 
 type Row = Map<String, Value>;
-
-fn number(i: &Row, key: &str) -> Option<f64> {
-    i.get(key).and_then(Value::as_f64)
-}
 
 // Whole, as people count.
 fn count(v: f64) -> String {
@@ -68,7 +65,9 @@ fn who(i: &Row) -> String {
         }
     }
     match (parts.is_empty(), number(i, "members_affected")) {
-        (true, Some(_)) => "nobody".to_owned(),
+        (true, Some(n)) if n <= 0.0 => "nobody".to_owned(),
+        // Counted by an earlier version, whose raw requests are gone.
+        (true, Some(_)) => "unknown: only their number is stored".to_owned(),
         (true, None) => "unknown".to_owned(),
         _ => {
             parts.into_iter().map(|(d, all)| format!("{d} {}", all.join(", "))).collect::<Vec<_>>().join("; ")
@@ -120,6 +119,11 @@ mod tests {
             "playback_starts_expected": 432.0,
         }));
         assert_eq!(launch[0], "none: 111 (53 to 170) more came than the 432 expected");
+        let who = |n: f64| words(json!({"members": [], "members_affected": n}))[4].clone();
+        assert_eq!(
+            (who(0.0).as_str(), who(198.0).as_str()),
+            ("nobody", "unknown: only their number is stored")
+        );
         let nothing = words(json!({"members": []}));
         assert!(nothing.iter().all(|w| w.starts_with("unknown")), "{nothing:?}");
     }

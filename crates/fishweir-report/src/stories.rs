@@ -15,7 +15,7 @@ fn text(row: &Row, key: &str) -> String {
     }
 }
 
-fn number(row: &Row, key: &str) -> Option<f64> {
+pub(crate) fn number(row: &Row, key: &str) -> Option<f64> {
     row.get(key).and_then(Value::as_f64)
 }
 
@@ -97,7 +97,9 @@ pub async fn incident_story(
 async fn unusual(evaluator: &Evaluator, incident: &Row, key: &str) -> Result<String, PipelineError> {
     let minutes = list(incident, "minutes");
     let times = |m: &&Row| Some(number(m, "requests")? / number(m, "expected_requests")?.max(1.0));
-    let peak = minutes.iter().filter_map(times).fold(0.0, f64::max);
+    let peak = minutes.iter().filter_map(times).reduce(f64::max);
+    let peak = peak
+        .map_or("unknown how many times the expected".to_owned(), |p| format!("{p:.1} times the expected"));
     let size = number(incident, "excess_requests").unwrap_or(0.0);
     let sql = format!(
         "SELECT count(*) AS n, count(*) FILTER (WHERE excess_requests > {size:?}) AS larger FROM dos_incidents WHERE incident_id <> '{key}'"
@@ -108,7 +110,7 @@ async fn unusual(evaluator: &Evaluator, incident: &Row, key: &str) -> Result<Str
         (n, _) if n < 1.0 => "no other surge is stored".to_owned(),
         (n, larger) => format!("{larger:.0} of {n:.0} other surges were larger"),
     };
-    Ok(format!("{peak:.1} times the expected in its busiest minute; {place}"))
+    Ok(format!("{peak} in its busiest minute; {place}"))
 }
 
 // Earlier incidents of the same kind on the same first route, nearest in size.

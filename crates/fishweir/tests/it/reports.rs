@@ -107,18 +107,8 @@ fn a_column_that_is_not_there_makes_its_metric_unknown_and_no_other() {
     p.ok(&["run"]);
     let later = "name: later\ntitle: Later\ndescription: d\naudience: [business]\nquestion: q?\naction: a\nowner: o\ntype: simple\nagg: sum\nfrom: request_days\nexpr: of_a_later_version\nunit: requests\ndirection: neutral\ngrains: [day]\nsince: \"1\"\n";
     p.write("metrics/later.yaml", later);
-    let rows = p.json(&[
-        "metric",
-        "later",
-        "--from",
-        "2026-10-05",
-        "--to",
-        "2026-10-06",
-        "--grain",
-        "day",
-        "--format",
-        "json",
-    ]);
+    let asked = "metric later --from 2026-10-05 --to 2026-10-06 --grain day --format json";
+    let rows = p.json(&asked.split(' ').collect::<Vec<_>>());
     let reason = rows[0]["reason"].as_str().unwrap_or_default();
     assert!(
         rows[0]["value"].is_null()
