@@ -1,7 +1,8 @@
 //! Whether one stretch of days lies above another.
 
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::stats::student_95;
 
 /// The mean of one stretch over that of another, minus one, with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -58,7 +59,7 @@ pub fn difference(days: &[f64], other: &[f64]) -> Result<Difference, String> {
     } else {
         1.0
     };
-    let half = StudentsT::new(0.0, 1.0, df.max(1.0)).map_or(f64::NAN, |t| t.inverse_cdf(0.975)) * se;
+    let half = student_95(df) * se;
     let log = (a.mean / b.mean).ln();
     Ok(Difference {
         mean: a.mean,

@@ -19,4 +19,6 @@ pub use detector::{DetectorConfig, Point, Surge, SurgeDetector, group_surges};
 pub use impact::{Effect, Impact, ImpactError, impact};
 pub use novelty::{NoveltyConfig, NoveltyDetector};
 pub use scan::{BurstScan, PeekBack, ScanConfig, scan_bursts, scan_first_days};
-pub use stats::{Bounds, discoveries, logistic, median, most_by_chance, normal_tail, poisson_bounds, wilson};
+pub use stats::{
+    Bounds, discoveries, logistic, median, most_by_chance, normal_tail, poisson_bounds, student_95, wilson,
+};

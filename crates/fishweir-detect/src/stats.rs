@@ -1,6 +1,6 @@
 //! Small statistics that several estimates share.
 
-use statrs::distribution::{DiscreteCDF, Poisson};
+use statrs::distribution::{ContinuousCDF, DiscreteCDF, Poisson, StudentsT};
 
 /// A value with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +109,13 @@ pub fn discoveries(p: &[f64], tests: usize, rate: f64) -> Vec<bool> {
 #[must_use]
 pub fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+/// Returns how many standard errors reach to either end of a 95 % interval with so many degrees of freedom (Student's t; one at
+/// least); not a number where there is none.
+#[must_use]
+pub fn student_95(df: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, df.max(1.0)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
 }
 
 #[cfg(test)]

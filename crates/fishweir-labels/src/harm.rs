@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use fishweir_detect::student_95;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
 use crate::incidents::Acts;
@@ -14,8 +15,6 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 /// Days before, by which the counterfactual is told, and how many of them must be known.
 const DAYS: usize = 7;
 const DAYS_MIN: usize = 4;
-/// Quantiles of Student's t for the spread of four to seven days: without them one interval in ten misses.
-const T95: [f64; DAYS - DAYS_MIN + 1] = [3.182, 2.776, 2.571, 2.447];
 /// Hours before a surge by which the level of its day is told.
 const LEVEL_HOURS: i64 = 3;
 /// Counts in them, over all days, below which the level says less than it adds of chance.
@@ -132,7 +131,8 @@ impl Counts {
         let expected = due(today);
         let residuals = days.iter().map(|d| (d.0 - due(d.1)).powi(2) / due(d.1).max(1.0)).sum::<f64>();
         let dispersion = (residuals / (n - 1.0)).max(1.0);
-        let half = T95[days.len() - DAYS_MIN] * (dispersion * expected.max(1.0) * (1.0 + 1.0 / n)).sqrt();
+        // WHY Student: by the spread of so few days one interval in ten of the normal would miss.
+        let half = student_95(n - 1.0) * (dispersion * expected.max(1.0) * (1.0 + 1.0 / n)).sqrt();
         Some(Against { seen, expected, half })
     }
 }
