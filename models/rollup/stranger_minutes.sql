@@ -5,8 +5,10 @@ description: >-
   no device is known) that did not come from this network on any of the second to the eighth day before, in a session that
   was granted no licence in this hour or the eight before. Yesterday does not count, so that an attack over midnight stays
   strange. Whom a defence refuses the licence cannot show that he would watch: where the device is known from any network,
-  the refusal counts like a licence. `strangers` is null on days before which none of those seven days is known.
-version: 3
+  the refusal counts like a licence. `strangers` is null on days before which none of those seven days is known. `arrivals`
+  counts each stranger who did not come in the eight hours before once per value and hour, in the minute in which he
+  came with it first: a visitor who clicks a dozen times is one.
+version: 4
 grain: minute
 time: minute
 interval: hour
@@ -69,7 +71,7 @@ WITH hits AS (
   -- The small sides stand on the left: that is the side a join keeps in memory. Markers of their own say whether a join
   -- found anything: a key asked for null is taken for the other side's key by the optimizer.
   SELECT
-    h.minute, h.route, h.ja4, CAST(h.asn AS VARCHAR) AS asn,
+    h.minute, h.hour, h.client, h.route, h.ja4, CAST(h.asn AS VARCHAR) AS asn,
     h.is_told IS NOT NULL AS told,
     CASE WHEN h.is_known IS NULL AND f.has_played IS NULL THEN 1 ELSE 0 END AS strange
   FROM followed f
@@ -78,13 +80,35 @@ WITH hits AS (
     RIGHT JOIN (SELECT h0.*, t.is_told FROM told t RIGHT JOIN hits h0 ON t.day = h0.day) h1
       ON k0.day = h1.day AND k0.client = h1.client AND k0.asn = h1.asn
   ) h ON f.session = h.session AND f.hour = h.hour
+), summed AS (
+  SELECT
+    minute,
+    CASE WHEN grouping(route) = 0 THEN 'route' WHEN grouping(ja4) = 0 THEN 'ja4' ELSE 'asn' END AS dimension,
+    coalesce(route, ja4, asn, '') AS value,
+    count(*) AS requests,
+    CASE WHEN bool_and(told) THEN sum(strange) END AS strangers
+  FROM marked
+  GROUP BY GROUPING SETS ((minute, route), (minute, ja4), (minute, asn))
+  HAVING grouping(route) = 0 OR (bool_and(told) AND sum(strange) > 0)
+), odd AS (
+  SELECT minute, hour, client, route, ja4, asn FROM marked WHERE told AND strange = 1
+), recent AS (
+  SELECT DISTINCT c.hour, c.client, true AS is_recent
+  FROM (SELECT DISTINCT hour, client FROM odd) c JOIN seen_clients s ON s.client = c.client
+  WHERE s.hour >= c.hour - INTERVAL '8 hours' AND s.hour < c.hour
+    AND s.hour >= $from - INTERVAL '8 hours' AND s.hour < $to
+), came AS (
+  SELECT
+    CASE WHEN grouping(o.route) = 0 THEN 'route' WHEN grouping(o.ja4) = 0 THEN 'ja4' ELSE 'asn' END AS dimension,
+    coalesce(o.route, o.ja4, o.asn, '') AS value,
+    min(o.minute) AS minute
+  FROM recent r RIGHT JOIN odd o ON r.hour = o.hour AND r.client = o.client
+  WHERE r.is_recent IS NULL
+  GROUP BY GROUPING SETS ((o.hour, o.client, o.route), (o.hour, o.client, o.ja4), (o.hour, o.client, o.asn))
+), arrived AS (
+  SELECT minute AS at, dimension AS kind, value AS mark, count(*) AS arrivals FROM came GROUP BY 1, 2, 3
 )
 SELECT
-  minute,
-  CASE WHEN grouping(route) = 0 THEN 'route' WHEN grouping(ja4) = 0 THEN 'ja4' ELSE 'asn' END AS dimension,
-  coalesce(route, ja4, asn, '') AS value,
-  count(*) AS requests,
-  CASE WHEN bool_and(told) THEN sum(strange) END AS strangers
-FROM marked
-GROUP BY GROUPING SETS ((minute, route), (minute, ja4), (minute, asn))
-HAVING grouping(route) = 0 OR (bool_and(told) AND sum(strange) > 0)
+  s.minute, s.dimension, s.value, s.requests, s.strangers,
+  CASE WHEN s.strangers IS NOT NULL THEN coalesce(a.arrivals, 0) END AS arrivals
+FROM arrived a RIGHT JOIN summed s ON a.at = s.minute AND a.kind = s.dimension AND a.mark = s.value

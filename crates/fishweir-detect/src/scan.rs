@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrivals::Alarm;
 use crate::detector::{Point, Surge};
 
 /// Settings of the scan. Defaults are in `Default` and documented per field.
@@ -28,20 +29,32 @@ pub struct ScanConfig {
     pub level_min: usize,
     /// Days that the usual rate remembers. Default 7.
     pub memory_days: f64,
+    /// Newcomers within ten minutes below which they open nothing. Default 5.
+    pub arrivals_min: f64,
+    /// Standard scores, by the tail of their count, with which newcomers open a burst. Default 5.6.
+    pub arrivals_z: f64,
 }
 
 impl Default for ScanConfig {
     fn default() -> Self {
-        Self { open_z: 6.5, excess_min: 12.0, close_after_min: 10, level_min: 120, memory_days: 7.0 }
+        Self {
+            open_z: 6.5,
+            excess_min: 12.0,
+            close_after_min: 10,
+            level_min: 120,
+            memory_days: 7.0,
+            arrivals_min: 5.0,
+            arrivals_z: 5.6,
+        }
     }
 }
 
-const WINDOWS: [usize; 4] = [1, 3, 10, 30];
+pub(crate) const WINDOWS: [usize; 4] = [1, 3, 10, 30];
 const BIN: usize = 30;
 const BINS: usize = 48;
-const DAY: usize = 1_440;
+pub(crate) const DAY: usize = 1_440;
 /// Minutes of data before which nothing opens: an evening is only known once one has been seen.
-const WARM_UP: usize = DAY;
+pub(crate) const WARM_UP: usize = DAY;
 const LEVEL_PRIOR: f64 = 20.0;
 const DISPERSION_FLOOR: f64 = 1.2;
 const DISPERSION_MEMORY: f64 = 3_000.0;
@@ -51,6 +64,8 @@ const USUAL_ERROR: f64 = 0.25;
 const DISPERSION_STEP: f64 = 4.0;
 /// Minutes of data after which the first days may be judged by themselves: before, who is at home is hardly known.
 const FIRST_HOURS: usize = 8 * 60;
+/// Requests above expectation that newcomers must have brought to open a burst.
+const ALARM_EXCESS: f64 = 4.0;
 /// Attack requests that an open burst waits for before it is given up.
 const PATIENCE: f64 = 8.0;
 
@@ -60,9 +75,16 @@ const PATIENCE: f64 = 8.0;
 /// highest score of any window. Nothing opens before a day of data.
 #[must_use]
 pub fn scan_bursts(series: usize, counts: &[f64], config: &ScanConfig) -> Vec<Surge> {
+    scan_alarmed(series, counts, &[], config)
+}
+
+/// Returns the bursts of a series like [`scan_bursts`], with those that only an alarm over newcomers opens; alarms by time.
+#[must_use]
+pub fn scan_alarmed(series: usize, counts: &[f64], alarms: &[Alarm], config: &ScanConfig) -> Vec<Surge> {
     let mut s = BurstScan::new(series, config.clone());
-    for k in counts {
-        s.tick(*k);
+    let mut alarms = alarms.iter().peekable();
+    for (t, k) in counts.iter().enumerate() {
+        s.take(*k, alarms.next_if(|a| a.minute == t));
     }
     s.finish(counts.len())
 }
@@ -193,6 +215,10 @@ impl BurstScan {
 
     /// Takes the count of the next minute; NaN means no data.
     pub fn tick(&mut self, count: f64) {
+        self.take(count, None);
+    }
+
+    fn take(&mut self, count: f64, alarm: Option<&Alarm>) {
         let t = self.counts.len();
         let known = !count.is_nan();
         let usual = self.usual(t);
@@ -210,7 +236,7 @@ impl BurstScan {
         let scores = self.scores(t);
         match self.open {
             Some(_) => self.follow(t, k, expected, &scores),
-            None if ready && k > 0.0 && t >= self.blocked_until => self.maybe_open(t, &scores),
+            None if ready && k > 0.0 && t >= self.blocked_until => self.maybe_open(t, &scores, alarm),
             None => {}
         }
         if self.open.is_none() {
@@ -313,21 +339,24 @@ impl BurstScan {
         })
     }
 
-    fn maybe_open(&mut self, t: usize, scores: &[(f64, f64, f64); WINDOWS.len()]) {
+    fn maybe_open(&mut self, t: usize, scores: &[(f64, f64, f64); WINDOWS.len()], alarm: Option<&Alarm>) {
         let best = (0..WINDOWS.len())
             .filter(|i| {
                 let (z, k, mu) = scores[*i];
                 z >= self.config.open_z && k - mu >= self.config.excess_min
             })
             .max_by(|a, b| scores[*a].0.total_cmp(&scores[*b].0));
-        let Some(i) = best else { return };
+        let alarm = alarm.filter(|a| scores[a.window].1 - scores[a.window].2 >= ALARM_EXCESS);
+        let Some(i) = best.or(alarm.map(|a| a.window)) else { return };
         let (z, k, mu) = scores[i];
+        let (z, proven) = (alarm.map_or(z, |a| a.z.max(z)), best.is_some());
         let rate = sought(k - mu, i);
         let (start, best) = self.began(t, i, rate, self.counts[t] - toll(rate, self.expected[t]));
         let whole = 4.0 * rate;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
         let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
-        let enough = self.enough(t, scores);
+        // Who came by an alarm is not counted apart: the last request of its minute was enough.
+        let enough = if proven { self.enough(t, scores) } else { self.counts[t].ceil() };
         self.open =
             Some(Open { start, noticed: t, enough, end: t, peak_z: z, rate, sum: best, best, patience });
     }
@@ -453,6 +482,7 @@ impl BurstScan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrivals::arrival_alarms;
 
     // Poisson counts from a small linear congruential generator: the same on every machine.
     fn counts(days: usize, rate: impl Fn(usize) -> f64) -> Vec<f64> {
@@ -591,6 +621,23 @@ mod tests {
         );
         assert!(scan_first_days(0, &[f64::NAN; 3 * DAY], &config).is_empty());
         assert!(scan_first_days(0, &counts(3, daily), &config).is_empty());
+    }
+
+    #[test]
+    fn newcomers_open_what_their_requests_do_not() {
+        let mut series = vec![0.0; 12 * DAY];
+        let mut arrivals = series.clone();
+        for m in [16_000, 16_001, 16_003, 16_004, 16_005, 16_006] {
+            (series[m], arrivals[m]) = (2.0, 1.0);
+        }
+        let config = ScanConfig::default();
+        assert!(scan_bursts(0, &series, &config).is_empty());
+        let found = scan_alarmed(0, &series, &arrival_alarms(&arrivals, &config), &config);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let f = &found[0];
+        assert_eq!((f.start, f.noticed, f.end, f.enough), (16_000, 16_005, 16_006, Some(2.0)));
+        let excess: f64 = f.points.iter().map(|p| p.observed - p.expected).sum();
+        assert!((excess - 12.0).abs() < 1.0 && f.peak_z >= config.arrivals_z, "{excess} {}", f.peak_z);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use fishweir_detect::{ScanConfig, Surge, scan_bursts, scan_first_days};
+use fishweir_detect::{ScanConfig, Surge, arrival_alarms, scan_alarmed, scan_first_days};
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
 
@@ -107,14 +107,23 @@ pub(crate) async fn load(
     if usual_share(catalog, table, focus).await?.is_none_or(|s| s > USUAL_MAX) {
         return Ok(None);
     }
-    let marks = busiest(catalog, table, focus, config.excess_min).await?;
+    let mut marks = busiest(catalog, table, focus, config.excess_min).await?;
+    if kind == Kind::New {
+        let crowded = crowded(catalog, focus, config.arrivals_min).await?;
+        marks.extend(crowded.into_iter().filter(|m| !marks.contains(m)).collect::<Vec<_>>());
+    }
     let index: BTreeMap<&Mark, usize> = marks.iter().enumerate().map(|(i, m)| (m, i)).collect();
     let minutes = usize::try_from((span.to_us - span.from_us) / MINUTE_US).unwrap_or(0);
     let within = if kind == Kind::Foreign { focus } else { span };
     let mut counts = vec![vec![0.0; minutes]; marks.len()];
+    let mut arrivals = vec![Vec::new(); marks.len()];
     let mut told = vec![false; minutes];
+    let came = match kind {
+        Kind::New => "CAST(coalesce(arrivals, 0) AS BIGINT)",
+        Kind::Foreign => "CAST(0 AS BIGINT)",
+    };
     let all = format!(
-        "SELECT minute, dimension, value, CAST(strangers AS BIGINT) FROM {table} WHERE {} AND strangers IS NOT NULL",
+        "SELECT minute, dimension, value, CAST(strangers AS BIGINT), {came} FROM {table} WHERE {} AND strangers IS NOT NULL",
         between_sql("minute", within)
     );
     for batch in catalog.query(&[table], &all).await? {
@@ -122,6 +131,7 @@ pub(crate) async fn load(
         let (Some(d), Some(v)) = (text(batch.column(1)), text(batch.column(2))) else { continue };
         let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
         let n = batch.column(3).as_primitive::<Int64Type>();
+        let new = batch.column(4).as_primitive::<Int64Type>();
         for r in 0..batch.num_rows() {
             let Ok(m) = usize::try_from((minute.value(r) - span.from_us) / MINUTE_US) else { continue };
             #[expect(clippy::cast_precision_loss, reason = "a request count")]
@@ -132,6 +142,12 @@ pub(crate) async fn load(
                 if let Some(slot) = counts.get_mut(i).and_then(|c| c.get_mut(m)) {
                     *slot += k;
                 }
+            }
+            if let Some(series) =
+                index.get(&one).and_then(|i| arrivals.get_mut(*i)).filter(|_| new.value(r) > 0)
+            {
+                #[expect(clippy::cast_precision_loss, reason = "a count of clients")]
+                series.push((m, new.value(r) as f64));
             }
             if let Some(t) = told.get_mut(m) {
                 *t = true;
@@ -148,11 +164,11 @@ pub(crate) async fn load(
     }
     let last = told.iter().rposition(|t| *t).map_or(0, |m| m + 1);
     counts.iter_mut().for_each(|c| c.truncate(last));
-    let scan = match kind {
-        Kind::New => scan_bursts,
-        Kind::Foreign => scan_first_days,
+    let scan = |(i, c): (usize, &Vec<f64>)| match kind {
+        Kind::New => scan_alarmed(i, c, &arrival_alarms(&dense(&arrivals[i], c), config), config),
+        Kind::Foreign => scan_first_days(i, c, config),
     };
-    let bursts = counts.iter().enumerate().flat_map(|(i, c)| scan(i, c, config)).collect();
+    let bursts = counts.iter().enumerate().flat_map(scan).collect();
     Ok((last > 0).then_some(Strangers { marks, counts, bursts }))
 }
 
@@ -168,7 +184,41 @@ async fn busiest(
         between_sql("minute", focus)
     );
     let mut marks = vec![Mark::All];
-    for batch in catalog.query(&[table], &sql).await? {
+    marks.extend(marks_of(catalog, table, &sql).await?);
+    Ok(marks)
+}
+
+// Arrivals of every minute, unknown where the requests are.
+fn dense(arrivals: &[(usize, f64)], requests: &[f64]) -> Vec<f64> {
+    let mut out: Vec<f64> = requests.iter().map(|k| if k.is_nan() { f64::NAN } else { 0.0 }).collect();
+    for (m, k) in arrivals {
+        if let Some(slot) = out.get_mut(*m) {
+            *slot += k;
+        }
+    }
+    out
+}
+
+// The marks with which newcomers crowd most, against how many come with them at all: the rare ones, which are not among the
+// busiest.
+async fn crowded(catalog: &Catalog, focus: Interval, least: f64) -> Result<Vec<Mark>, PipelineError> {
+    let table = Kind::New.table();
+    // A window of ten minutes lies in two tens.
+    let half = least / 2.0;
+    let sql = format!(
+        "SELECT dimension, value FROM (
+           SELECT dimension, value, date_bin(INTERVAL '10 minutes', minute) AS ten, sum(arrivals) AS came FROM {table}
+           WHERE {} AND arrivals > 0 GROUP BY 1, 2, 3
+         ) tens GROUP BY 1, 2 HAVING max(came) >= {half} AND sum(came) >= {least}
+         ORDER BY max(came) / (sum(came) + {least}) DESC, 1, 2 LIMIT {VALUES_MAX}",
+        between_sql("minute", focus)
+    );
+    marks_of(catalog, table, &sql).await
+}
+
+async fn marks_of(catalog: &Catalog, table: &'static str, sql: &str) -> Result<Vec<Mark>, PipelineError> {
+    let mut marks = Vec::new();
+    for batch in catalog.query(&[table], sql).await? {
         let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
         let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
         marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));

@@ -415,11 +415,16 @@ async fn caveats(
             .rows(&format!("SELECT count(*) FILTER (WHERE history_weeks < 1) AS young, count(*) FILTER (WHERE kind = 'unknown') AS unknown FROM dos_incidents WHERE {span}"))
             .await?;
         let n = |key: &str| rows.first().and_then(|r| r.get(key)).and_then(Value::as_i64).unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "a count of surges")]
+        let surges = |n: i64| amount(n as f64, "surges");
         if n("young") > 0 {
-            out.push(format!("{} surges were found with less than a week of history: bands were wider, confidence is lower.", n("young")));
+            out.push(format!(
+                "Found with less than a week of history: {}; bands were wider, confidence is lower.",
+                surges(n("young"))
+            ));
         }
         if n("unknown") > 0 {
-            out.push(format!("{} surges could not be classified, because the raw rows were gone or carry no accounts; they are not counted as attacks.", n("unknown")));
+            out.push(format!("Not classified, because the raw rows were gone or carry no accounts: {}; not counted as attacks.", surges(n("unknown"))));
         }
     }
     if let Some(span) = evaluator.sealed_span("requests")

@@ -16,8 +16,17 @@ use crate::output::say;
 use crate::project::Project;
 
 const START: &str = "2026-10-01";
-const STREAMS: [&str; 8] =
-    ["requests", "logins", "account_changes", "contacts", "leaks", "verdicts", "health", "notes"];
+const STREAMS: [&str; 9] = [
+    "requests",
+    "logins",
+    "playbacks",
+    "account_changes",
+    "contacts",
+    "leaks",
+    "verdicts",
+    "health",
+    "notes",
+];
 
 pub(crate) async fn run(args: &DemoArgs, quiet: bool) -> Result<u8> {
     let begun = Instant::now();

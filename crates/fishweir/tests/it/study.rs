@@ -100,13 +100,16 @@ fn devices(days: &[u32]) -> String {
 #[test]
 fn strangers_are_clients_of_no_earlier_day_who_watch_nothing_however_the_run_is_cut() {
     let strangers = "SELECT CAST(coalesce(sum(strangers), 0) AS BIGINT) FROM stranger_minutes WHERE dimension = 'route' AND minute >= TIMESTAMP '2026-10-05T00:00:00Z'";
-    let rows = "SELECT minute, dimension, value, requests, strangers FROM stranger_minutes ORDER BY 1, 2, 3";
+    let rows = "SELECT minute, dimension, value, requests, strangers, arrivals FROM stranger_minutes ORDER BY 1, 2, 3";
     let whole = Project::new();
     let file = whole.write("requests/d.ndjson", devices(&[1, 2, 3, 4, 5]));
     assert_eq!(whole.ingest("fishweir", &[&file])["rejected"], 0);
     whole.ok(&["run"]);
     // The new one all day; the watcher from the ninth hour after its licence on.
     assert_eq!(whole.one(strangers), 24 + 3);
+    let arrivals = "SELECT CAST(coalesce(sum(arrivals), 0) AS BIGINT) FROM stranger_minutes WHERE dimension = 'route' AND minute >= TIMESTAMP '2026-10-05T00:00:00Z'";
+    // He comes every hour and is new once.
+    assert_eq!(whole.one(arrivals), 1);
     let known = "SELECT count(*) FROM stranger_minutes WHERE strangers IS NOT NULL AND minute < TIMESTAMP '2026-10-03T00:00:00Z'";
     assert_eq!(whole.one(known), 0, "nobody is called a stranger before there is an earlier day");
     let parts = Project::new();
