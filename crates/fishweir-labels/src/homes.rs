@@ -13,8 +13,11 @@ use crate::series::{between_sql, words};
 pub(crate) const DAYS: &str = "account_days";
 /// Days before that are looked at.
 const SEEN_DAYS: i64 = 8;
+/// One of so many accounts that watched must have watched with a program for it to be one of members: thieves who hold a few
+/// accounts watch with their tools.
+const ACCOUNTS_PER_PROGRAM: i64 = 400;
 
-/// Fingerprints and networks of those who were granted a licence.
+/// Fingerprints of more than a few who were granted a licence, and networks of any who were.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Homes(HashSet<MarkKey>);
 
@@ -63,7 +66,17 @@ pub(crate) async fn load(catalog: &Catalog, day_us: i64) -> Result<Option<Homes>
         return Ok(None);
     }
     let sql = format!(
-        "SELECT DISTINCT ja4, asn FROM {DAYS} WHERE {} AND licences > 0",
+        "WITH watched AS (
+           SELECT ja4, asn, account FROM {DAYS} WHERE {} AND licences > 0
+         ), programs AS (
+           SELECT ja4, count(DISTINCT account) AS accounts FROM watched GROUP BY 1
+         ), members AS (
+           SELECT count(DISTINCT account) AS accounts FROM watched
+         ), homes AS (
+           SELECT p.ja4 FROM programs p CROSS JOIN members m WHERE p.accounts * {ACCOUNTS_PER_PROGRAM} >= m.accounts
+         )
+         SELECT ja4, CAST(NULL AS BIGINT) AS asn FROM homes
+         UNION ALL SELECT DISTINCT CAST(NULL AS VARCHAR) AS ja4, asn FROM watched",
         between_sql("day", Interval::new(day_us - SEEN_DAYS * DAY_US, day_us))
     );
     let mut out = Homes::default();

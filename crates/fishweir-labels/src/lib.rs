@@ -32,6 +32,7 @@ mod rule_book;
 mod rules;
 mod same;
 mod series;
+mod stranger_minutes;
 mod strangers;
 mod takeover_tables;
 mod takeovers;
@@ -54,4 +55,4 @@ pub use takeovers::{AccountTakeovers, TAKEOVER_MODEL};
 pub use warm::{Sealed, known_clients, live_history, sealed_surge};
 
 /// Version of the heuristic that tells attacks from crowds; stored with every incident.
-pub const CLASSIFIER: &str = "dos-heuristic-7";
+pub const CLASSIFIER: &str = "dos-heuristic-8";

@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use fishweir_detect::{ScanConfig, Surge, arrival_alarms, scan_alarmed, scan_first_days};
 use fishweir_engine::hash64;
-use fishweir_pipeline::{Catalog, DAY_US, Interval, MINUTE_US, PipelineError};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError};
 
 use crate::candidates::{Candidate, Enough};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::same::things;
 use crate::series::between_sql;
+use crate::stranger_minutes::{Counted, counted};
 use crate::whole::whole_share;
 
-const VALUES_MAX: usize = 200;
-/// A service most of whose requests come from strangers learns nothing from them.
-const USUAL_MAX: f64 = 0.5;
 /// Relative standard deviation up to which a series measures a burst well.
 const SHARP: f64 = 0.12;
 
@@ -60,7 +57,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn table(self) -> &'static str {
+    pub(crate) fn table(self) -> &'static str {
         match self {
             Self::New => "stranger_minutes",
             Self::Foreign => FOREIGN,
@@ -100,92 +97,15 @@ pub(crate) async fn load(
     focus: Interval,
     config: &ScanConfig,
 ) -> Result<Option<Strangers>, PipelineError> {
-    let table = kind.table();
-    if catalog.lake().existing(table).await?.is_none() {
+    let Some(Counted { marks, counts, arrivals }) = counted(catalog, kind, span, focus, config).await? else {
         return Ok(None);
-    }
-    if usual_share(catalog, table, focus).await?.is_none_or(|s| s > USUAL_MAX) {
-        return Ok(None);
-    }
-    let mut marks = busiest(catalog, table, focus, config.excess_min).await?;
-    if kind == Kind::New {
-        let crowded = crowded(catalog, focus, config.arrivals_min).await?;
-        marks.extend(crowded.into_iter().filter(|m| !marks.contains(m)).collect::<Vec<_>>());
-    }
-    let index: BTreeMap<&Mark, usize> = marks.iter().enumerate().map(|(i, m)| (m, i)).collect();
-    let minutes = usize::try_from((span.to_us - span.from_us) / MINUTE_US).unwrap_or(0);
-    let within = if kind == Kind::Foreign { focus } else { span };
-    let mut counts = vec![vec![0.0; minutes]; marks.len()];
-    let mut arrivals = vec![Vec::new(); marks.len()];
-    let mut told = vec![false; minutes];
-    let came = match kind {
-        Kind::New => "CAST(coalesce(arrivals, 0) AS BIGINT)",
-        Kind::Foreign => "CAST(0 AS BIGINT)",
     };
-    let all = format!(
-        "SELECT minute, dimension, value, CAST(strangers AS BIGINT), {came} FROM {table} WHERE {} AND strangers IS NOT NULL",
-        between_sql("minute", within)
-    );
-    for batch in catalog.query(&[table], &all).await? {
-        let minute = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        let (Some(d), Some(v)) = (text(batch.column(1)), text(batch.column(2))) else { continue };
-        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
-        let n = batch.column(3).as_primitive::<Int64Type>();
-        let new = batch.column(4).as_primitive::<Int64Type>();
-        for r in 0..batch.num_rows() {
-            let Ok(m) = usize::try_from((minute.value(r) - span.from_us) / MINUTE_US) else { continue };
-            #[expect(clippy::cast_precision_loss, reason = "a request count")]
-            let k = n.value(r) as f64;
-            let one = mark(d.value(r), v.value(r));
-            let whole = matches!(one, Mark::Route(_)).then_some(0);
-            for i in [whole, index.get(&one).copied()].into_iter().flatten() {
-                if let Some(slot) = counts.get_mut(i).and_then(|c| c.get_mut(m)) {
-                    *slot += k;
-                }
-            }
-            if let Some(series) =
-                index.get(&one).and_then(|i| arrivals.get_mut(*i)).filter(|_| new.value(r) > 0)
-            {
-                #[expect(clippy::cast_precision_loss, reason = "a count of clients")]
-                series.push((m, new.value(r) as f64));
-            }
-            if let Some(t) = told.get_mut(m) {
-                *t = true;
-            }
-        }
-    }
-    // A minute without a single request of a busy service is silence; an hour without is no data.
-    for (h, hour) in told.chunks(60).enumerate() {
-        if !hour.iter().any(|t| *t) {
-            for series in &mut counts {
-                series.iter_mut().skip(h * 60).take(60).for_each(|k| *k = f64::NAN);
-            }
-        }
-    }
-    let last = told.iter().rposition(|t| *t).map_or(0, |m| m + 1);
-    counts.iter_mut().for_each(|c| c.truncate(last));
     let scan = |(i, c): (usize, &Vec<f64>)| match kind {
         Kind::New => scan_alarmed(i, c, &arrival_alarms(&dense(&arrivals[i], c), config), config),
         Kind::Foreign => scan_first_days(i, c, config),
     };
     let bursts = counts.iter().enumerate().flat_map(scan).collect();
-    Ok((last > 0).then_some(Strangers { marks, counts, bursts }))
-}
-
-// The marks that strangers had most in a minute, behind all of them.
-async fn busiest(
-    catalog: &Catalog,
-    table: &'static str,
-    focus: Interval,
-    least: f64,
-) -> Result<Vec<Mark>, PipelineError> {
-    let sql = format!(
-        "SELECT dimension, value FROM {table} WHERE {} AND strangers > 0 GROUP BY 1, 2 HAVING sum(strangers) >= {least} ORDER BY max(strangers) DESC, 1, 2 LIMIT {VALUES_MAX}",
-        between_sql("minute", focus)
-    );
-    let mut marks = vec![Mark::All];
-    marks.extend(marks_of(catalog, table, &sql).await?);
-    Ok(marks)
+    Ok(Some(Strangers { marks, counts, bursts }))
 }
 
 // Arrivals of every minute, unknown where the requests are.
@@ -197,65 +117,6 @@ fn dense(arrivals: &[(usize, f64)], requests: &[f64]) -> Vec<f64> {
         }
     }
     out
-}
-
-// The marks with which newcomers crowd most, against how many come with them at all: the rare ones, which are not among the
-// busiest.
-async fn crowded(catalog: &Catalog, focus: Interval, least: f64) -> Result<Vec<Mark>, PipelineError> {
-    let table = Kind::New.table();
-    // A window of ten minutes lies in two tens.
-    let half = least / 2.0;
-    let sql = format!(
-        "SELECT dimension, value FROM (
-           SELECT dimension, value, date_bin(INTERVAL '10 minutes', minute) AS ten, sum(arrivals) AS came FROM {table}
-           WHERE {} AND arrivals > 0 GROUP BY 1, 2, 3
-         ) tens GROUP BY 1, 2 HAVING max(came) >= {half} AND sum(came) >= {least}
-         ORDER BY max(came) / (sum(came) + {least}) DESC, 1, 2 LIMIT {VALUES_MAX}",
-        between_sql("minute", focus)
-    );
-    marks_of(catalog, table, &sql).await
-}
-
-async fn marks_of(catalog: &Catalog, table: &'static str, sql: &str) -> Result<Vec<Mark>, PipelineError> {
-    let mut marks = Vec::new();
-    for batch in catalog.query(&[table], sql).await? {
-        let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
-        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
-        marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));
-    }
-    Ok(marks)
-}
-
-// Share of all requests that strangers bring; `None` where they are not told apart.
-async fn usual_share(
-    catalog: &Catalog,
-    table: &'static str,
-    span: Interval,
-) -> Result<Option<f64>, PipelineError> {
-    let sql = format!(
-        "SELECT CAST(sum(strangers) AS DOUBLE) / CAST(sum(requests) AS DOUBLE) FROM {table} WHERE dimension = 'route' AND strangers IS NOT NULL AND {}",
-        between_sql("minute", span)
-    );
-    for batch in catalog.query(&[table], &sql).await? {
-        let share = batch.column(0).as_primitive::<Float64Type>();
-        if share.is_valid(0) {
-            return Ok(Some(share.value(0)));
-        }
-    }
-    Ok(None)
-}
-
-fn text(column: &arrow::array::ArrayRef) -> Option<arrow::array::ArrayRef> {
-    cast(column, &DataType::Utf8).ok()
-}
-
-fn mark(dimension: &str, value: &str) -> Mark {
-    let value = value.to_owned();
-    match dimension {
-        "route" => Mark::Route(value),
-        "ja4" => Mark::Ja4(value),
-        _ => Mark::Asn(value),
-    }
 }
 
 impl Strangers {

@@ -14,6 +14,8 @@ const USED_SHARE: f64 = 0.5;
 const ADDRESSES: u64 = 30;
 /// Requests an address of an attack that changes addresses instead of using them up.
 const EACH_MAX: f64 = 30.0;
+/// Requests of an incident that show how they are spread.
+const SHOWS: f64 = 30.0;
 
 #[expect(clippy::cast_precision_loss, reason = "request counts")]
 fn uses(c: &CampaignTruth, disguise: &str) -> bool {
@@ -41,17 +43,29 @@ fn deserved(c: &CampaignTruth) -> [(&'static str, bool); 9] {
     ]
 }
 
+/// What was said of a tag: said, said rightly; due, found; due and found where an incident held enough requests to show it.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    said: usize,
+    right: usize,
+    due: usize,
+    found: usize,
+    shown: usize,
+    shown_found: usize,
+}
+
 /// Returns precision of each tag over incidents, and recall over attacks: a long one comes in several incidents, and
 /// its tag is found when one of them has it. Only incidents that are one attack of the family and none of another count:
-/// what two did at once is neither's.
+/// what two did at once is neither's. Recall stands as well over attacks of which one incident holds thirty requests: a
+/// handful does not show how it is spread.
 pub(crate) fn rates(
     attacks: &[&Found],
     real: &[&CampaignTruth],
     campaigns: &[CampaignTruth],
 ) -> BTreeMap<&'static str, Value> {
-    // Said, said rightly; due, found.
-    let mut counts: BTreeMap<&'static str, [usize; 4]> = BTreeMap::new();
-    let mut told: BTreeMap<(&'static str, &str), bool> = BTreeMap::new();
+    let mut counts: BTreeMap<&'static str, Count> = BTreeMap::new();
+    // Whether found, and whether it could be seen.
+    let mut told: BTreeMap<(&'static str, &str), (bool, bool)> = BTreeMap::new();
     for f in attacks {
         let Some(said) = &f.patterns else { continue };
         let mine: Vec<_> = real.iter().filter(|c| meets(f, c) && c.addresses.is_some()).collect();
@@ -62,22 +76,27 @@ pub(crate) fn rates(
         for (tag, due) in deserved(one) {
             let has = said.iter().any(|s| s == tag);
             let slot = counts.entry(tag).or_default();
-            slot[0] += usize::from(has);
-            slot[1] += usize::from(has && due);
+            slot.said += usize::from(has);
+            slot.right += usize::from(has && due);
             if due {
-                *told.entry((tag, &one.name)).or_default() |= has;
+                let one = told.entry((tag, &one.name)).or_default();
+                one.0 |= has;
+                one.1 |= f.excess.is_some_and(|n| n >= SHOWS);
             }
         }
     }
-    for ((tag, _), found) in told {
+    for ((tag, _), (found, shown)) in told {
         let slot = counts.entry(tag).or_default();
-        slot[2] += 1;
-        slot[3] += usize::from(found);
+        slot.due += 1;
+        slot.found += usize::from(found);
+        slot.shown += usize::from(shown);
+        slot.shown_found += usize::from(found && shown);
     }
-    let rates = |[said, right, due, found]: [usize; 4]| {
+    let rates = |n: Count| {
         json!({
-            "precision": Rate::of(right, said, "no incident has the tag"),
-            "recall": Rate::of(found, due, "no attack found deserves the tag"),
+            "precision": Rate::of(n.right, n.said, "no incident has the tag"),
+            "recall": Rate::of(n.found, n.due, "no attack found deserves the tag"),
+            "recall_with_30_requests": Rate::of(n.shown_found, n.shown, "no such attack found deserves the tag"),
         })
     };
     counts.into_iter().map(|(tag, n)| (tag, rates(n))).collect()
