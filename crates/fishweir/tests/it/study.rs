@@ -138,3 +138,51 @@ fn after_a_gap_nobody_is_a_stranger_until_an_earlier_day_is_known_again() {
     assert!(told(3) > 0 && told(22) > 0);
     assert_eq!([told(1), told(2), told(20), told(21)], [0; 4]);
 }
+
+// Six days of a dozen members who watch every hour, and on the last day six requests within five minutes with a program that
+// nobody watches with, of so many clients.
+fn thin_flood(clients: usize) -> String {
+    let mut out = String::new();
+    let mut say = |at: String, who: &str, path: &str, ip: &str, account: Option<&str>, ja4: &str| {
+        let line = json!({
+            "time": at, "service": "web", "method": "GET", "path": path, "status": 200, "ip": ip, "asn": 64500,
+            "ja4": ja4, "account": account, "device": account.map(|a| format!("tv-{a}")),
+            "session": account.map(|a| format!("{a}-{}", &at[..10])), "event_id": format!("{who}-{at}-{path}"),
+        });
+        out.push_str(&format!("{line}\n"));
+    };
+    for (day, hour, n) in (1..=6).flat_map(|d| (0..24).flat_map(move |h| (0..12).map(move |n| (d, h, n)))) {
+        for (minute, path) in [(n, "/home"), (n + 1, "/licence"), (n + 30, "/heartbeat")] {
+            let at = format!("2026-10-{day:02}T{hour:02}:{minute:02}:00Z");
+            let name = format!("m{n}");
+            say(at, &name, path, &format!("198.51.100.{n}"), Some(&name), "t13d1516h2_browser");
+        }
+    }
+    for n in 0..6usize {
+        let ip = format!("203.0.113.{}", n % clients);
+        say(
+            format!("2026-10-06T09:{:02}:{:02}Z", 40 + n * 4 / 5, n * 7),
+            "tool",
+            "/search",
+            &ip,
+            None,
+            "t13d1311h1_tool",
+        );
+    }
+    out
+}
+
+#[test]
+fn six_newcomers_with_a_tool_are_a_small_attack_and_six_clicks_of_one_are_nothing() {
+    let sql = "SELECT kind, found_by, round(excess_requests) AS excess FROM dos_incidents WHERE start >= TIMESTAMP '2026-10-06T00:00:00Z'";
+    let found = |clients: usize| {
+        let p = Project::new();
+        let file = p.write("requests/d.ndjson", thin_flood(clients));
+        assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
+        p.ok(&["run"]);
+        p.sql(sql)
+    };
+    let flood = found(6);
+    assert_eq!(flood, json!([{ "kind": "attack", "found_by": "strangers", "excess": 6.0 }]));
+    assert_eq!(found(1), json!([]));
+}
