@@ -340,25 +340,24 @@ impl BurstScan {
     }
 
     fn maybe_open(&mut self, t: usize, scores: &[(f64, f64, f64); WINDOWS.len()], alarm: Option<&Alarm>) {
-        let best = (0..WINDOWS.len())
+        let proven = (0..WINDOWS.len())
             .filter(|i| {
                 let (z, k, mu) = scores[*i];
                 z >= self.config.open_z && k - mu >= self.config.excess_min
             })
             .max_by(|a, b| scores[*a].0.total_cmp(&scores[*b].0));
         let alarm = alarm.filter(|a| scores[a.window].1 - scores[a.window].2 >= ALARM_EXCESS);
-        let Some(i) = best.or(alarm.map(|a| a.window)) else { return };
+        let Some(i) = proven.or(alarm.map(|a| a.window)) else { return };
         let (z, k, mu) = scores[i];
-        let (z, proven) = (alarm.map_or(z, |a| a.z.max(z)), best.is_some());
+        let peak_z = alarm.map_or(z, |a| a.z.max(z));
         let rate = sought(k - mu, i);
         let (start, best) = self.began(t, i, rate, self.counts[t] - toll(rate, self.expected[t]));
         let whole = 4.0 * rate;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
         let patience = ((PATIENCE / whole) as usize).clamp(self.config.close_after_min, 60);
         // Who came by an alarm is not counted apart: the last request of its minute was enough.
-        let enough = if proven { self.enough(t, scores) } else { self.counts[t].ceil() };
-        self.open =
-            Some(Open { start, noticed: t, enough, end: t, peak_z: z, rate, sum: best, best, patience });
+        let enough = if proven.is_some() { self.enough(t, scores) } else { self.counts[t].ceil() };
+        self.open = Some(Open { start, noticed: t, enough, end: t, peak_z, rate, sum: best, best, patience });
     }
 
     // Requests of minute `t` with which one of the windows that end with it stands out, the others of the window given:

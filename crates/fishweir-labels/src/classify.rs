@@ -39,7 +39,7 @@ pub struct Evidence {
     pub sign_in_share: Option<f64>,
     /// Share of what strangers brought that asks for what is guarded: payments, gifts, sign-ups, passwords.
     pub guarded_share: Option<f64>,
-    /// Share of what strangers brought that came from programs with which no member watched or from networks in
+    /// Share of what strangers brought that came from programs with which hardly any member watched or from networks in
     /// which nobody did.
     pub foreign_share: Option<f64>,
     /// Share of what strangers brought that came with an account: new members, new devices.
@@ -109,7 +109,7 @@ fn noted(e: &Evidence, kind: &str) -> bool {
 #[must_use]
 pub fn attack_probability(e: &Evidence) -> Option<f64> {
     let ramp = |v: f64, none: f64, full: f64| ((v - none) / (full - none)).clamp(0.0, 1.0);
-    // Programs with which no member watches are tools; a stranger who resembles members is often a new one.
+    // Programs with which hardly any member watches are tools; a stranger who resembles members is often a new one.
     let foreign = e.foreign_share.map_or(0.0, |v| ramp(v, 0.4, 0.8));
     let alike = e.foreign_share.map_or(0.0, |v| 1.0 - ramp(v, 0.1, 0.4));
     // Few sources are a partner, a crawler or a test, unless they bring very much.

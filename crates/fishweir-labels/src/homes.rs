@@ -22,7 +22,7 @@ const ACCOUNTS_PER_PROGRAM: i64 = 400;
 pub(crate) struct Homes(HashSet<MarkKey>);
 
 impl Homes {
-    /// Returns whether no member has such a program, or nobody watches in such a network; what is unknown of a
+    /// Returns whether hardly any member has such a program, or nobody watches in such a network; what is unknown of a
     /// request is not held against it.
     pub(crate) fn is_foreign(&self, ja4: Option<i64>, network: i64) -> bool {
         ja4.is_some_and(|j| !self.0.contains(&(JA4, j)))
@@ -57,6 +57,11 @@ pub(crate) fn foreign_series(homes: &Homes, marks: &[(MarkKey, Vec<f64>)]) -> Ve
     }
 }
 
+// Whether a program with which so many of the accounts that watched did is one of members.
+fn is_of_members(accounts: i64, watched: i64) -> bool {
+    accounts * ACCOUNTS_PER_PROGRAM >= watched
+}
+
 /// Returns the homes of the days before one; `None` where nobody is known to have watched with an account.
 ///
 /// # Errors
@@ -68,23 +73,23 @@ pub(crate) async fn load(catalog: &Catalog, day_us: i64) -> Result<Option<Homes>
     let sql = format!(
         "WITH watched AS (
            SELECT ja4, asn, account FROM {DAYS} WHERE {} AND licences > 0
-         ), programs AS (
-           SELECT ja4, count(DISTINCT account) AS accounts FROM watched GROUP BY 1
          ), members AS (
-           SELECT count(DISTINCT account) AS accounts FROM watched
+           SELECT count(DISTINCT account) AS members FROM watched
          ), homes AS (
-           SELECT p.ja4 FROM programs p CROSS JOIN members m WHERE p.accounts * {ACCOUNTS_PER_PROGRAM} >= m.accounts
+           SELECT ja4, CAST(NULL AS BIGINT) AS asn, count(DISTINCT account) AS accounts FROM watched GROUP BY 1
+           UNION ALL SELECT CAST(NULL AS VARCHAR) AS ja4, asn, count(DISTINCT account) AS accounts FROM watched GROUP BY 2
          )
-         SELECT ja4, CAST(NULL AS BIGINT) AS asn FROM homes
-         UNION ALL SELECT DISTINCT CAST(NULL AS VARCHAR) AS ja4, asn FROM watched",
+         SELECT ja4, asn, accounts, members FROM homes CROSS JOIN members",
         between_sql("day", Interval::new(day_us - SEEN_DAYS * DAY_US, day_us))
     );
     let mut out = Homes::default();
     for batch in catalog.query(&[DAYS], &sql).await? {
         let (ja4, asn) = (words(&batch, 0), batch.column(1).as_primitive::<Int64Type>());
+        let count = |c: usize, r: usize| batch.column(c).as_primitive::<Int64Type>().value(r);
         for (r, ja4) in ja4.iter().enumerate() {
             let network = if asn.is_valid(r) { asn.value(r) } else { -1 };
-            out.add((!ja4.is_empty()).then(|| hash64(ja4)), network);
+            let program = !ja4.is_empty() && is_of_members(count(2, r), count(3, r));
+            out.add(program.then(|| hash64(ja4)), network);
         }
     }
     Ok((!out.0.is_empty()).then_some(out))
@@ -93,6 +98,12 @@ pub(crate) async fn load(catalog: &Catalog, day_us: i64) -> Result<Option<Homes>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_with_which_thieves_of_a_few_accounts_watch_is_none_of_members() {
+        assert!(is_of_members(12, 2_000) && !is_of_members(4, 2_000));
+        assert!(is_of_members(1, 300), "of a small service every program counts");
+    }
 
     #[test]
     fn what_is_unknown_is_not_foreign() {

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use fishweir_detect::ScanConfig;
 use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
 
-use crate::series::between_sql;
+use crate::series::{between_sql, words};
 use crate::strangers::{Kind, Mark};
 
 const VALUES_MAX: usize = 200;
@@ -84,13 +83,12 @@ impl<'a> Sums<'a> {
     #[expect(clippy::cast_precision_loss, reason = "counts of requests and clients")]
     fn add(&mut self, batch: &RecordBatch) {
         let minute = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        let (Some(d), Some(v)) = (text(batch.column(1)), text(batch.column(2))) else { return };
-        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
+        let (dimensions, values) = (words(batch, 1), words(batch, 2));
         let strangers = batch.column(3).as_primitive::<Int64Type>();
         let arrivals = batch.column(4).as_primitive::<Int64Type>();
         for r in 0..batch.num_rows() {
             let Ok(m) = usize::try_from((minute.value(r) - self.from_us) / MINUTE_US) else { continue };
-            let one = mark(d.value(r), v.value(r));
+            let one = mark(&dimensions[r], &values[r]);
             let whole = matches!(one, Mark::Route(_)).then_some(0);
             let own = self.index.get(&one).copied();
             for i in [whole, own].into_iter().flatten() {
@@ -153,7 +151,7 @@ async fn crowded(
            SELECT dimension, value, date_bin(INTERVAL '10 minutes', minute) AS ten, sum(arrivals) AS came FROM {table}
            WHERE {} AND arrivals > 0 GROUP BY 1, 2, 3
          ) tens GROUP BY 1, 2 HAVING max(came) >= {half} AND sum(came) >= {least}
-         ORDER BY max(came) / (sum(came) + {least}) DESC, 1, 2 LIMIT {VALUES_MAX}",
+         ORDER BY CAST(max(came) AS DOUBLE) / (sum(came) + {least}) DESC, 1, 2 LIMIT {VALUES_MAX}",
         between_sql("minute", focus)
     );
     marks_of(catalog, table, &sql).await
@@ -162,9 +160,7 @@ async fn crowded(
 async fn marks_of(catalog: &Catalog, table: &'static str, sql: &str) -> Result<Vec<Mark>, PipelineError> {
     let mut marks = Vec::new();
     for batch in catalog.query(&[table], sql).await? {
-        let (Some(d), Some(v)) = (text(batch.column(0)), text(batch.column(1))) else { continue };
-        let (d, v) = (d.as_string::<i32>(), v.as_string::<i32>());
-        marks.extend((0..d.len()).map(|r| mark(d.value(r), v.value(r))));
+        marks.extend(words(&batch, 0).iter().zip(words(&batch, 1)).map(|(d, v)| mark(d, &v)));
     }
     Ok(marks)
 }
@@ -186,10 +182,6 @@ async fn usual_share(
         }
     }
     Ok(None)
-}
-
-fn text(column: &arrow::array::ArrayRef) -> Option<arrow::array::ArrayRef> {
-    cast(column, &DataType::Utf8).ok()
 }
 
 fn mark(dimension: &str, value: &str) -> Mark {

@@ -11,7 +11,7 @@ type Row = Map<String, Value>;
 const NAMES: [(&str, &str, &str); 20] = [
     ("stranger_share", "Brought by strangers", "share"),
     ("usual_stranger_share", "Strangers among usual requests", "share"),
-    ("foreign_share", "Strangers from programs or networks of no member", "share"),
+    ("foreign_share", "Strangers from programs or networks of hardly any member", "share"),
     ("whole_share", "Of a burst on one mark, seen in all strangers against the days before", "share"),
     ("stranger_rise", "Strangers' requests, against the hours before", "times"),
     ("stranger_clients", "Strangers", "clients"),
