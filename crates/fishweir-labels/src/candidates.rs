@@ -17,6 +17,14 @@ pub(crate) struct Enough {
     pub(crate) condition: Option<String>,
 }
 
+/// Of which strangers a burst is.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) mark: Mark,
+    /// Condition on their requests.
+    pub(crate) condition: String,
+}
+
 /// Something unusual that may be an incident; minutes count from the start of the span looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
@@ -33,7 +41,7 @@ pub(crate) struct Candidate {
     /// Requests above expectation where a burst measured them: best, low, high.
     pub(crate) excess: Option<(f64, f64, f64)>,
     /// What the strangers that a burst was measured on share; `None` for all of them.
-    pub(crate) measured_on: Option<Mark>,
+    pub(crate) measured_on: Option<Measured>,
     /// Share of the excess of such a burst that all strangers show; `None` where that cannot be told.
     pub(crate) whole_share: Option<f64>,
     /// Share of the excess that strangers brought.
@@ -82,7 +90,7 @@ pub(crate) fn candidates(
         let same = one.stranger_share.is_some_and(|s| s >= SAME_SHARE) && !mine.is_empty();
         for n in mine {
             let whole = &mut out[n];
-            whole.stranger_share = Some(share_beside(&bursts[n], &one.points));
+            whole.stranger_share = Some(share_of(&bursts[n], &one));
             if !same && stands_alone(whole, &bursts[n], &one) {
                 whole.stranger_share = Some(1.0);
             }
@@ -119,6 +127,13 @@ pub(crate) fn candidates(
         c.found_by.dedup();
     }
     out
+}
+
+// Share of strangers beside a burst. One of several things at the same time is no less strange for the others.
+fn share_of(burst: &Candidate, surge: &Candidate) -> f64 {
+    let own = share_beside(burst, &surge.points);
+    let is_part = burst.measured_on.as_ref().is_some_and(|m| matches!(m.mark, Mark::Tools(_)));
+    if is_part { own.max(surge.stranger_share.unwrap_or(0.0)) } else { own }
 }
 
 // Share of strangers in what a burst and the surge beside it brought together, minute by minute,

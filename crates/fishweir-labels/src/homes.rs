@@ -29,6 +29,16 @@ impl Homes {
             || (network >= 0 && !self.0.contains(&(NETWORK, network)))
     }
 
+    /// Returns whether members have a program.
+    pub(crate) fn has_program(&self, ja4: i64) -> bool {
+        self.0.contains(&(JA4, ja4))
+    }
+
+    /// Returns the fingerprints of the programs that members have, in no order.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().filter(|key| key.0 == JA4).map(|key| key.1)
+    }
+
     /// Takes a pair for one that members have.
     pub(crate) fn add(&mut self, ja4: Option<i64>, network: i64) {
         self.0.extend(ja4.map(|j| (JA4, j)));

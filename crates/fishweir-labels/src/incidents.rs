@@ -186,8 +186,8 @@ impl DosIncidents {
         let told = c.stranger_share.is_some();
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
-        let mine = c.measured_on.as_ref().and_then(Mark::condition);
-        let scope = raw::Scope { told, burst, mine: mine.as_deref(), kind: strange };
+        let mine = c.measured_on.as_ref().map(|m| m.condition.as_str());
+        let scope = raw::Scope { told, burst, mine, kind: strange };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let noticed = Interval::new(around.at(c.noticed), around.at(c.noticed + 1));
         let detected = raw::noticed_at(catalog, noticed, strange, &c.noticed_by).await?;
@@ -311,7 +311,7 @@ fn excess(rows: &[IncidentMinute]) -> (f64, f64, f64) {
 // Routes of a candidate. WHY not always those whose own series stood out: what was measured on a program or network may
 // stand out on no route, while other strangers do on theirs.
 fn routes_of(look: &Look, c: &Candidate) -> Vec<String> {
-    let marked = matches!(c.measured_on, Some(Mark::Ja4(_) | Mark::Asn(_)));
+    let marked = c.measured_on.as_ref().is_some_and(|m| !matches!(m.mark, Mark::Route(_)));
     let top = if marked || c.routes.is_empty() { top_routes(look) } else { Vec::new() };
     if top.is_empty() { c.routes.clone() } else { top }
 }
@@ -568,7 +568,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-29", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-32", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

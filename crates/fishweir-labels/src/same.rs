@@ -3,6 +3,8 @@
 //! Series that stand out at the same time mostly show one thing from several sides. A flood within a trickle of hours is
 //! another one: each would be measured and named by the other.
 
+use std::collections::BTreeMap;
+
 use fishweir_detect::{Surge, group_surges};
 
 use crate::candidates::GROUP_GAP_MIN;
@@ -19,6 +21,24 @@ const MOST: f64 = 0.5;
 /// Returns the bursts in groups that are one thing each, by the start of what they overlap with; no group is empty.
 pub(crate) fn things(bursts: Vec<Surge>) -> Vec<Vec<Surge>> {
     group_surges(bursts, GROUP_GAP_MIN).into_iter().flat_map(apart).collect()
+}
+
+/// Returns the bursts of which the others show less than most: those of one series, or of all that are `apart` from one another.
+pub(crate) fn uncovered(
+    bursts: Vec<Surge>,
+    others: &[Surge],
+    is_apart: impl Fn(&Surge) -> bool,
+) -> Vec<Surge> {
+    let shown = |s: &Surge| {
+        let (mut apart, mut each) = (0.0, BTreeMap::<usize, f64>::new());
+        for o in others {
+            let inside = excess_in(o, &[(s.start, s.end)]);
+            *each.entry(o.series).or_default() += inside;
+            apart += if is_apart(o) { inside } else { 0.0 };
+        }
+        each.into_values().fold(apart, f64::max)
+    };
+    bursts.into_iter().filter(|s| shown(s) < MOST * excess(s)).collect()
 }
 
 // A group without the trickle beneath it, and the trickle.
@@ -60,7 +80,8 @@ fn minutes(s: &Surge) -> usize {
     s.end - s.start + 1
 }
 
-fn excess(s: &Surge) -> f64 {
+/// Returns the requests of a burst above expectation.
+pub(crate) fn excess(s: &Surge) -> f64 {
     s.points.iter().map(|p| p.observed - p.expected).sum()
 }
 
@@ -101,6 +122,15 @@ mod tests {
         let flood = [surge(0, (2_000, 2_090), 40.0), surge(1, (2_001, 2_090), 35.0)];
         let found = things([trickle.as_slice(), flood.as_slice()].concat());
         assert_eq!(series(&found), [vec![(0, 2_000), (1, 2_001)], vec![(3, 0), (5, 300), (6, 1_900)]]);
+    }
+
+    #[test]
+    fn what_others_show_together_is_covered() {
+        let all = vec![surge(9, (100, 119), 3.0)];
+        let parts = [surge(1, (100, 119), 1.0), surge(2, (100, 119), 1.0)];
+        assert_eq!(uncovered(all.clone(), &parts, |_| true), []);
+        assert_eq!(uncovered(all.clone(), &parts, |_| false), all, "they may be the same requests");
+        assert_eq!(uncovered(all.clone(), &[surge(1, (200, 219), 9.0)], |_| true), all);
     }
 
     #[test]

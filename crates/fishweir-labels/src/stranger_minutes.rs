@@ -10,6 +10,7 @@ use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError};
 
 use crate::series::{between_sql, words};
 use crate::strangers::{Kind, Mark};
+use crate::tools::Tools;
 
 const VALUES_MAX: usize = 200;
 /// A service most of whose requests come from strangers learns nothing from them.
@@ -31,6 +32,7 @@ pub(crate) async fn counted(
     kind: Kind,
     span: Interval,
     focus: Interval,
+    tools: &Tools,
     config: &ScanConfig,
 ) -> Result<Option<Counted>, PipelineError> {
     let table = kind.table();
@@ -45,8 +47,9 @@ pub(crate) async fn counted(
         let crowded = crowded(catalog, table, focus, config.arrivals_min).await?;
         marks.extend(crowded.into_iter().filter(|m| !marks.contains(m)).collect::<Vec<_>>());
     }
+    marks.push(Mark::AnyTool);
     let minutes = usize::try_from((span.to_us - span.from_us) / MINUTE_US).unwrap_or(0);
-    let mut sums = Sums::new(&marks, span.from_us, minutes);
+    let mut sums = Sums::new(&marks, tools, span.from_us, minutes);
     let all = format!(
         "SELECT minute, dimension, value, CAST(strangers AS BIGINT), CAST(coalesce({}, 0) AS BIGINT) FROM {table} WHERE {} AND strangers IS NOT NULL",
         if arrivals { "arrivals" } else { "0" },
@@ -60,8 +63,34 @@ pub(crate) async fn counted(
     Ok(told.then_some(Counted { marks, counts, arrivals }))
 }
 
+impl Counted {
+    /// Returns the index of a new series: the sum of some fingerprints, as far as they are followed.
+    pub(crate) fn sum(&mut self, programs: &[String]) -> usize {
+        let minutes = self.counts.first().map_or(0, Vec::len);
+        let (mut counts, mut arrivals) = (vec![0.0; minutes], Vec::new());
+        for (i, mark) in self.marks.iter().enumerate() {
+            if matches!(mark, Mark::Ja4(v) if programs.contains(v)) {
+                counts.iter_mut().zip(&self.counts[i]).for_each(|(sum, k)| *sum += k);
+                arrivals.extend_from_slice(&self.arrivals[i]);
+            }
+        }
+        self.marks.push(Mark::Tools(programs.to_vec()));
+        self.counts.push(counts);
+        self.arrivals.push(arrivals);
+        self.marks.len() - 1
+    }
+
+    /// Leaves the first series only.
+    pub(crate) fn forget(&mut self, after: usize) {
+        self.marks.truncate(after);
+        self.counts.truncate(after);
+        self.arrivals.truncate(after);
+    }
+}
+
 struct Sums<'a> {
     from_us: i64,
+    tools: &'a Tools,
     index: BTreeMap<&'a Mark, usize>,
     counts: Vec<Vec<f64>>,
     arrivals: Vec<Vec<(usize, f64)>>,
@@ -69,9 +98,10 @@ struct Sums<'a> {
 }
 
 impl<'a> Sums<'a> {
-    fn new(marks: &'a [Mark], from_us: i64, minutes: usize) -> Self {
+    fn new(marks: &'a [Mark], tools: &'a Tools, from_us: i64, minutes: usize) -> Self {
         Self {
             from_us,
+            tools,
             index: marks.iter().enumerate().map(|(i, m)| (m, i)).collect(),
             counts: vec![vec![0.0; minutes]; marks.len()],
             arrivals: vec![Vec::new(); marks.len()],
@@ -91,13 +121,18 @@ impl<'a> Sums<'a> {
             let one = mark(&dimensions[r], &values[r]);
             let whole = matches!(one, Mark::Route(_)).then_some(0);
             let own = self.index.get(&one).copied();
-            for i in [whole, own].into_iter().flatten() {
+            let tool = match &one {
+                Mark::Ja4(v) if self.tools.is_tool(m, v) => self.index.get(&Mark::AnyTool).copied(),
+                _ => None,
+            };
+            for i in [whole, own, tool].into_iter().flatten() {
                 if let Some(slot) = self.counts.get_mut(i).and_then(|c| c.get_mut(m)) {
                     *slot += strangers.value(r) as f64;
                 }
             }
-            if let Some(i) = own.filter(|_| arrivals.value(r) > 0) {
-                self.arrivals[i].push((m, arrivals.value(r) as f64));
+            let came = arrivals.value(r) as f64;
+            for i in [own, tool].into_iter().flatten().filter(|_| came > 0.0) {
+                self.arrivals[i].push((m, came));
             }
             if let Some(told) = self.told.get_mut(m) {
                 *told = true;
@@ -112,6 +147,12 @@ impl<'a> Sums<'a> {
                 for series in &mut self.counts {
                     series.iter_mut().skip(h * 60).take(60).for_each(|k| *k = f64::NAN);
                 }
+            }
+        }
+        if let Some(i) = self.index.get(&Mark::AnyTool) {
+            let untold = |m: &usize| !self.tools.are_told(*m);
+            for m in (0..self.counts[*i].len()).filter(untold) {
+                self.counts[*i][m] = f64::NAN;
             }
         }
         let last = self.told.iter().rposition(|t| *t).map_or(0, |m| m + 1);

@@ -8,11 +8,13 @@ use fishweir_detect::{ScanConfig, Surge, arrival_alarms, scan_alarmed, scan_firs
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError};
 
-use crate::candidates::{Candidate, Enough};
+use crate::candidates::{Candidate, Enough, Measured};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
-use crate::same::things;
+use crate::parts::apart;
+use crate::same::{things, uncovered};
 use crate::series::between_sql;
-use crate::stranger_minutes::{Counted, counted};
+use crate::stranger_minutes::counted;
+use crate::tools::Tools;
 use crate::whole::whole_share;
 
 /// Relative standard deviation up to which a series measures a burst well.
@@ -25,14 +27,22 @@ pub(crate) enum Mark {
     Route(String),
     Ja4(String),
     Asn(String),
+    /// Any program that hardly any member has.
+    AnyTool,
+    /// One of some fingerprints.
+    Tools(Vec<String>),
 }
 
 impl Mark {
-    /// Returns the condition on raw requests that have the mark; `None` for all of them.
-    pub(crate) fn condition(&self) -> Option<String> {
-        let quoted = |v: &str| format!("'{}'", v.replace('\'', "''"));
+    // The condition on raw requests that have the mark, by the tools of a minute; `None` for all of them.
+    fn condition(&self, tools: &Tools, minute: usize) -> Option<String> {
         match self {
             Self::All => None,
+            Self::AnyTool => Some(tools.condition(minute)),
+            Self::Tools(all) => {
+                let named: Vec<String> = all.iter().map(|j| quoted(j)).collect();
+                Some(format!("coalesce(ja4, '') IN ({})", named.join(", ")))
+            }
             Self::Route(r) => Some(format!("route = {}", quoted(r))),
             Self::Ja4(j) => Some(format!("coalesce(ja4, '') = {}", quoted(j))),
             Self::Asn(a) => Some(format!("CAST(coalesce(asn, -1) AS VARCHAR) = {}", quoted(a))),
@@ -40,11 +50,18 @@ impl Mark {
     }
 }
 
+/// Returns a text as a literal of SQL.
+pub(crate) fn quoted(v: &str) -> String {
+    format!("'{}'", v.replace('\'', "''"))
+}
+
 /// Requests of strangers per minute.
 pub(crate) struct Strangers {
     marks: Vec<Mark>,
     counts: Vec<Vec<f64>>,
-    bursts: Vec<Surge>,
+    /// Bursts that are one thing each.
+    things: Vec<Vec<Surge>>,
+    tools: Tools,
 }
 
 /// Who counts as a stranger.
@@ -97,19 +114,29 @@ pub(crate) async fn load(
     focus: Interval,
     config: &ScanConfig,
 ) -> Result<Option<Strangers>, PipelineError> {
-    let Some(Counted { marks, counts, arrivals }) = counted(catalog, kind, span, focus, config).await? else {
-        return Ok(None);
+    // On the first days every series is one of the foreign.
+    let tools = match kind {
+        Kind::New => Tools::load(catalog, span, focus).await?,
+        Kind::Foreign => Tools::default(),
     };
+    let found = counted(catalog, kind, span, focus, &tools, config).await?;
+    let Some(mut counted) = found else { return Ok(None) };
     let scan = |(i, c): (usize, &Vec<f64>)| match kind {
-        Kind::New => scan_alarmed(i, c, &arrival_alarms(&dense(&arrivals[i], c), config), config),
+        Kind::New => scan_alarmed(i, c, &arrival_alarms(&dense(&counted.arrivals[i], c), config), config),
         Kind::Foreign => scan_first_days(i, c, config),
     };
-    let bursts = counts.iter().enumerate().flat_map(scan).collect();
-    Ok(Some(Strangers { marks, counts, bursts }))
+    let bursts: Vec<Surge> = counted.counts.iter().enumerate().flat_map(scan).collect();
+    // Tools by one or a few matter where nothing else shows them; else they would bring together what is not one thing.
+    let (of_tools, bursts) = bursts.into_iter().partition(|s| counted.marks[s.series] == Mark::AnyTool);
+    let alone = uncovered(of_tools, &bursts, |s| matches!(counted.marks[s.series], Mark::Ja4(_)));
+    let mut things = apart(catalog, (span, focus), &tools, &mut counted, things(bursts), config).await?;
+    things.extend(alone.into_iter().map(|s| vec![s]));
+    things.sort_by_key(|group| group.iter().map(|s| s.start).min());
+    Ok(Some(Strangers { marks: counted.marks, counts: counted.counts, things, tools }))
 }
 
-// Arrivals of every minute, unknown where the requests are.
-fn dense(arrivals: &[(usize, f64)], requests: &[f64]) -> Vec<f64> {
+/// Returns the arrivals of every minute, unknown where the requests are.
+pub(crate) fn dense(arrivals: &[(usize, f64)], requests: &[f64]) -> Vec<f64> {
     let mut out: Vec<f64> = requests.iter().map(|k| if k.is_nan() { f64::NAN } else { 0.0 }).collect();
     for (m, k) in arrivals {
         if let Some(slot) = out.get_mut(*m) {
@@ -132,7 +159,7 @@ impl Strangers {
             let key = match m {
                 Mark::Ja4(v) => (JA4, hash64(v)),
                 Mark::Asn(v) => (NETWORK, v.parse().ok()?),
-                Mark::All | Mark::Route(_) => return None,
+                Mark::All | Mark::Route(_) | Mark::AnyTool | Mark::Tools(_) => return None,
             };
             Some((key, c.as_slice()))
         })
@@ -141,7 +168,7 @@ impl Strangers {
     /// Returns the bursts over all series that show them, by start: routes with the largest share of the
     /// excess first.
     pub(crate) fn bursts(&self) -> Vec<Candidate> {
-        things(self.bursts.clone()).iter().map(|g| self.burst(g)).collect()
+        self.things.iter().map(|g| self.burst(g)).collect()
     }
 
     fn burst(&self, group: &[Surge]) -> Candidate {
@@ -189,16 +216,14 @@ impl Strangers {
         let noticed = group.iter().map(|s| s.noticed).filter(|t| *t >= start).min().unwrap_or(start);
         let seen = group.iter().filter(|s| s.noticed == noticed);
         let end = own.iter().map(|s| s.end).max().unwrap_or(0);
-        let measured_on = self.marks.get(best).filter(|m| **m != Mark::All).cloned();
-        let noticed_by = seen.filter_map(|s| {
-            let condition = self.marks.get(s.series)?.condition();
-            Some(Enough { requests: s.enough?, condition })
-        });
+        let measured_on = self.measured_on(best, start);
+        let enough =
+            |s: &Surge| Some(Enough { requests: s.enough?, condition: self.condition(s.series, noticed)? });
         Candidate {
             start,
             end,
             noticed,
-            noticed_by: noticed_by.collect(),
+            noticed_by: seen.filter_map(enough).collect(),
             open: own.iter().any(|s| s.open),
             peak_z: group.iter().map(|s| s.peak_z).fold(0.0, f64::max),
             history_weeks: group.iter().map(|s| s.history_weeks).fold(f64::INFINITY, f64::min),
@@ -213,6 +238,15 @@ impl Strangers {
             found_by: vec!["strangers"],
             judged_by: None,
         }
+    }
+
+    // What a series counts, by the tools of a minute; `None` for all strangers.
+    fn measured_on(&self, series: usize, minute: usize) -> Option<Measured> {
+        Some(Measured { mark: self.marks.get(series)?.clone(), condition: self.condition(series, minute)?? })
+    }
+
+    fn condition(&self, series: usize, minute: usize) -> Option<Option<String>> {
+        Some(self.marks.get(series)?.condition(&self.tools, minute))
     }
 
     /// Returns seen and usual requests of strangers in a stretch of minutes; the usual rate is that of
@@ -265,7 +299,8 @@ mod tests {
         let bursts =
             vec![surge(1, (100, 110, 1_500), 1.04, 3.0), surge(0, (1_480, 1_482, 1_500), 90.0, 14.0)];
         let marks = vec![Mark::All, Mark::Asn("64500".to_owned())];
-        let found = Strangers { marks, counts: Vec::new(), bursts }.bursts();
+        let found =
+            Strangers { marks, counts: Vec::new(), things: things(bursts), tools: Tools::default() }.bursts();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].start, found[0].noticed), (1_480, 1_482));
         let by: Vec<(f64, Option<&str>)> =

@@ -1,6 +1,6 @@
 //! Notes, the event study, and who counts as a stranger.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::project::{Project, log_lines};
 
@@ -139,9 +139,19 @@ fn after_a_gap_nobody_is_a_stranger_until_an_earlier_day_is_known_again() {
     assert_eq!([told(1), told(2), told(20), told(21)], [0; 4]);
 }
 
-// Six days of a dozen members who watch every hour, and on the last day six requests within five minutes with a program that
-// nobody watches with, of so many clients.
-fn thin_flood(clients: usize) -> String {
+// What a program that nobody watches with sends within five minutes.
+#[derive(Clone, Copy)]
+struct Tool {
+    ja4: &'static str,
+    path: &'static str,
+    requests: usize,
+    clients: usize,
+}
+
+const SMALL: Tool = Tool { ja4: "t13d1311h1_tool", path: "/search", requests: 6, clients: 6 };
+
+// Six days of a dozen members who watch every hour, and tools on the last one.
+fn six_days(tools: &[Tool]) -> String {
     let mut out = String::new();
     let mut say = |at: String, who: &str, path: &str, ip: &str, account: Option<&str>, ja4: &str| {
         let line = json!({
@@ -158,31 +168,51 @@ fn thin_flood(clients: usize) -> String {
             say(at, &name, path, &format!("198.51.100.{n}"), Some(&name), "t13d1516h2_browser");
         }
     }
-    for n in 0..6usize {
-        let ip = format!("203.0.113.{}", n % clients);
-        say(
-            format!("2026-10-06T09:{:02}:{:02}Z", 40 + n * 4 / 5, n * 7),
-            "tool",
-            "/search",
-            &ip,
-            None,
-            "t13d1311h1_tool",
-        );
+    for (t, tool) in tools.iter().enumerate() {
+        for n in 0..tool.requests {
+            let second = n * 260 / tool.requests;
+            let at = format!("2026-10-06T09:{:02}:{:02}Z", 40 + second / 60, second % 60);
+            let ip = format!("203.0.{t}.{}", n % tool.clients);
+            say(at, &format!("tool {t} {n}"), tool.path, &ip, None, tool.ja4);
+        }
     }
     out
 }
 
+fn incidents_of(tools: &[Tool]) -> Value {
+    let p = Project::new();
+    let file = p.write("requests/d.ndjson", six_days(tools));
+    assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
+    p.ok(&["run"]);
+    p.sql(
+        "SELECT kind, found_by, routes, round(excess_requests) AS excess FROM dos_incidents
+         WHERE start >= TIMESTAMP '2026-10-06T00:00:00Z' ORDER BY excess_requests DESC",
+    )
+}
+
+fn attack(routes: &str, excess: f64) -> Value {
+    json!({ "kind": "attack", "found_by": "strangers", "routes": routes, "excess": excess })
+}
+
 #[test]
 fn six_newcomers_with_a_tool_are_a_small_attack_and_six_clicks_of_one_are_nothing() {
-    let sql = "SELECT kind, found_by, round(excess_requests) AS excess FROM dos_incidents WHERE start >= TIMESTAMP '2026-10-06T00:00:00Z'";
-    let found = |clients: usize| {
-        let p = Project::new();
-        let file = p.write("requests/d.ndjson", thin_flood(clients));
-        assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
-        p.ok(&["run"]);
-        p.sql(sql)
-    };
-    let flood = found(6);
-    assert_eq!(flood, json!([{ "kind": "attack", "found_by": "strangers", "excess": 6.0 }]));
-    assert_eq!(found(1), json!([]));
+    assert_eq!(incidents_of(&[SMALL]), json!([attack("/search", 6.0)]));
+    assert_eq!(incidents_of(&[Tool { clients: 1, ..SMALL }]), json!([]));
+}
+
+#[test]
+fn newcomers_with_three_tools_are_one_small_attack() {
+    let few = Tool { requests: 3, clients: 3, ..SMALL };
+    let three = ["t13d1311h1_tool", "t13d1410h2_other", "t13d1209h1_third"].map(|ja4| Tool { ja4, ..few });
+    assert_eq!(incidents_of(&three), json!([attack("/search", 9.0)]));
+}
+
+#[test]
+fn the_smoke_beside_a_theft_is_an_attack_of_its_own() {
+    let theft = Tool { path: "/login", requests: 60, clients: 30, ..SMALL };
+    let smoke = Tool { ja4: "t13d1410h2_other", requests: 20, clients: 20, ..SMALL };
+    assert_eq!(incidents_of(&[theft, smoke]), json!([attack("/login", 60.0), attack("/search", 20.0)]));
+    // Tools that ask for the same are one attack.
+    let same = Tool { path: "/login", ..smoke };
+    assert_eq!(incidents_of(&[theft, same]), json!([attack("/login", 80.0)]));
 }
