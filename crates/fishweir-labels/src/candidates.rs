@@ -25,6 +25,13 @@ pub(crate) struct Measured {
     pub(crate) condition: String,
 }
 
+impl Measured {
+    /// Returns whether other things of the same time were taken from it.
+    pub(crate) fn is_part(&self) -> bool {
+        matches!(self.mark, Mark::Tools(_))
+    }
+}
+
 /// Something unusual that may be an incident; minutes count from the start of the span looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
@@ -132,7 +139,7 @@ pub(crate) fn candidates(
 // Share of strangers beside a burst. One of several things at the same time is no less strange for the others.
 fn share_of(burst: &Candidate, surge: &Candidate) -> f64 {
     let own = share_beside(burst, &surge.points);
-    let is_part = burst.measured_on.as_ref().is_some_and(|m| matches!(m.mark, Mark::Tools(_)));
+    let is_part = burst.measured_on.as_ref().is_some_and(Measured::is_part);
     if is_part { own.max(surge.stranger_share.unwrap_or(0.0)) } else { own }
 }
 

@@ -12,7 +12,7 @@ use fishweir_pipeline::{
     Catalog, DAY_US, Grain, Interval, MINUTE_US, Model, NativeModel, NativeOutput, PipelineError, fingerprint,
 };
 
-use crate::candidates::{Candidate, candidates};
+use crate::candidates::{Candidate, Measured, candidates};
 use crate::classify::{Evidence, SurgeKind, attack_probability, kind};
 use crate::harm::{self, Harm, Harmed};
 use crate::homes;
@@ -187,7 +187,8 @@ impl DosIncidents {
         let judged = c.judged_by.map_or(range, |(a, b)| Interval::new(around.at(a), around.at(b + 1)));
         let burst = c.excess.is_some();
         let mine = c.measured_on.as_ref().map(|m| m.condition.as_str());
-        let scope = raw::Scope { told, burst, mine, kind: strange };
+        let apart = c.measured_on.as_ref().is_some_and(Measured::is_part);
+        let scope = raw::Scope { told, burst, mine, apart, kind: strange };
         let look = raw::look(catalog, judged, range.from_us, peak_us, scope).await?;
         let noticed = Interval::new(around.at(c.noticed), around.at(c.noticed + 1));
         let detected = raw::noticed_at(catalog, noticed, strange, &c.noticed_by).await?;
@@ -568,7 +569,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-32", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-33", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -172,6 +172,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) burst: bool,
     /// Condition on its strangers; `None` counts all of them.
     pub(crate) mine: Option<&'a str>,
+    /// Whether the other strangers of its time are something else, which its drivers must not explain.
+    pub(crate) apart: bool,
     /// Who counts as a stranger.
     pub(crate) kind: Kind,
 }
@@ -184,14 +186,14 @@ pub(crate) async fn look(
     peak_us: i64,
     scope: Scope<'_>,
 ) -> Result<Option<Look>, PipelineError> {
-    let Scope { told, burst, mine, kind } = scope;
+    let Scope { told, burst, mine, apart, kind } = scope;
     let during = around_peak(surge, peak_us);
     let length = (during.to_us - during.from_us).clamp(HOUR_US, 4 * HOUR_US);
     // Before the whole of it, also where only a part is looked at.
     let end = calm_us - 3 * MINUTE_US;
     let before = Interval::new(end - length, end);
     let base = Base::new(catalog, during, before, kind).await?;
-    let (leaves, values) = leaves(&base, told && burst).await?;
+    let (leaves, values) = leaves(&base, told && burst, mine.filter(|_| apart)).await?;
     if leaves.iter().all(|l| l.during == 0.0) {
         return Ok(None);
     }
@@ -272,11 +274,17 @@ fn words(rule: &DriverRule, values: &[Vec<String>]) -> String {
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
-async fn leaves(base: &Base, strangers: bool) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
+// Requests by what they have in common, of strangers alone or of all; during the surge those of a thing apart alone.
+async fn leaves(
+    base: &Base,
+    strangers: bool,
+    apart: Option<&str>,
+) -> Result<(Vec<Leaf>, Vec<Vec<String>>), PipelineError> {
     let columns: Vec<String> = DIMENSIONS.iter().map(|d| format!("CAST({d} AS VARCHAR) AS {d}")).collect();
     let sql = format!(
-        "SELECT {}, CAST(count(*) FILTER (WHERE during) AS DOUBLE) AS n, CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE) AS n0 FROM base {} GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY n DESC LIMIT {LEAVES_MAX}",
+        "SELECT {}, CAST(count(*) FILTER (WHERE during AND {}) AS DOUBLE) AS n, CAST(count(*) FILTER (WHERE NOT during) AS DOUBLE) AS n0 FROM base {} GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY n DESC LIMIT {LEAVES_MAX}",
         columns.join(", "),
+        apart.unwrap_or("true"),
         if strangers { "WHERE odd" } else { "" },
     );
     let mut ids: Vec<HashMap<String, u32>> = vec![HashMap::new(); DIMENSIONS.len()];

@@ -184,19 +184,27 @@ fn incidents_of(tools: &[Tool]) -> Value {
     let file = p.write("requests/d.ndjson", six_days(tools));
     assert_eq!(p.ingest("fishweir", &[&file])["rejected"], 0);
     p.ok(&["run"]);
-    p.sql(
-        "SELECT kind, found_by, routes, round(excess_requests) AS excess FROM dos_incidents
-         WHERE start >= TIMESTAMP '2026-10-06T00:00:00Z' ORDER BY excess_requests DESC",
-    )
+    let mut found = p.sql(
+        "SELECT i.kind, i.found_by, i.routes, round(i.excess_requests) AS excess, d.rule AS driver
+         FROM dos_incidents i LEFT JOIN dos_incident_drivers d ON d.incident_id = i.incident_id AND d.rank = 1
+         WHERE i.start >= TIMESTAMP '2026-10-06T00:00:00Z' ORDER BY i.excess_requests DESC",
+    );
+    for one in found.as_array_mut().unwrap() {
+        // Of the conjunction only the program, if it names one.
+        let rule = one["driver"].as_str().unwrap_or_default().to_owned();
+        let ja4 = rule.split(" AND ").find_map(|c| c.strip_prefix("ja4 = "));
+        one["driver"] = json!(ja4);
+    }
+    found
 }
 
-fn attack(routes: &str, excess: f64) -> Value {
-    json!({ "kind": "attack", "found_by": "strangers", "routes": routes, "excess": excess })
+fn attack(routes: &str, excess: f64, driver: Option<&str>) -> Value {
+    json!({ "kind": "attack", "found_by": "strangers", "routes": routes, "excess": excess, "driver": driver })
 }
 
 #[test]
 fn six_newcomers_with_a_tool_are_a_small_attack_and_six_clicks_of_one_are_nothing() {
-    assert_eq!(incidents_of(&[SMALL]), json!([attack("/search", 6.0)]));
+    assert_eq!(incidents_of(&[SMALL]), json!([attack("/search", 6.0, Some(SMALL.ja4))]));
     assert_eq!(incidents_of(&[Tool { clients: 1, ..SMALL }]), json!([]));
 }
 
@@ -204,15 +212,18 @@ fn six_newcomers_with_a_tool_are_a_small_attack_and_six_clicks_of_one_are_nothin
 fn newcomers_with_three_tools_are_one_small_attack() {
     let few = Tool { requests: 3, clients: 3, ..SMALL };
     let three = ["t13d1311h1_tool", "t13d1410h2_other", "t13d1209h1_third"].map(|ja4| Tool { ja4, ..few });
-    assert_eq!(incidents_of(&three), json!([attack("/search", 9.0)]));
+    assert_eq!(incidents_of(&three), json!([attack("/search", 9.0, None)]));
 }
 
 #[test]
 fn the_smoke_beside_a_theft_is_an_attack_of_its_own() {
     let theft = Tool { path: "/login", requests: 60, clients: 30, ..SMALL };
     let smoke = Tool { ja4: "t13d1410h2_other", requests: 20, clients: 20, ..SMALL };
-    assert_eq!(incidents_of(&[theft, smoke]), json!([attack("/login", 60.0), attack("/search", 20.0)]));
+    assert_eq!(
+        incidents_of(&[theft, smoke]),
+        json!([attack("/login", 60.0, Some(theft.ja4)), attack("/search", 20.0, Some(smoke.ja4))])
+    );
     // Tools that ask for the same are one attack.
     let same = Tool { path: "/login", ..smoke };
-    assert_eq!(incidents_of(&[theft, same]), json!([attack("/login", 80.0)]));
+    assert_eq!(incidents_of(&[theft, same]), json!([attack("/login", 80.0, None)]));
 }
