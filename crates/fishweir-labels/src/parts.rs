@@ -201,6 +201,7 @@ fn most(bursts: &[Surge]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::same::tests::surge;
 
     fn mixes(of: &[(&str, &[(&str, f64)])]) -> BTreeMap<String, Mix> {
         let mix = |m: &[(&str, f64)]| m.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect();
@@ -232,27 +233,6 @@ mod tests {
         );
     }
 
-    fn burst(series: usize, (start, end): (usize, usize), per_min: f64) -> Surge {
-        let point = |minute| fishweir_detect::Point {
-            minute,
-            observed: per_min,
-            expected: 0.0,
-            band: (0.0, 1.0),
-            z: 9.0,
-        };
-        Surge {
-            series,
-            start,
-            noticed: start,
-            enough: None,
-            end,
-            open: false,
-            peak_z: 9.0,
-            history_weeks: 1.0,
-            points: (start..=end).map(point).collect(),
-        }
-    }
-
     // Ten days with a thief's four sign-ins and the smoke's two pages a minute at the end, and `more` of others.
     fn counted(more: f64) -> (Counted, Vec<Surge>, (usize, usize)) {
         let (n, during) = (10 * 1_440, (10 * 1_440 - 40, 10 * 1_440 - 20));
@@ -261,7 +241,7 @@ mod tests {
         };
         let marks = vec![Mark::All, Mark::Ja4("thief".to_owned()), Mark::Ja4("smoke".to_owned())];
         let counts = vec![series(6.0 + more), series(4.0), series(2.0)];
-        let group = vec![burst(0, during, 6.0 + more), burst(1, during, 4.0), burst(2, during, 2.0)];
+        let group = vec![surge(0, during, 6.0 + more), surge(1, during, 4.0), surge(2, during, 2.0)];
         (Counted { marks, counts, arrivals: vec![Vec::new(); 3] }, group, during)
     }
 

@@ -91,12 +91,12 @@ fn excess_in(s: &Surge, times: &[(usize, usize)]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use fishweir_detect::Point;
 
     use super::*;
 
-    fn surge(series: usize, (start, end): (usize, usize), per_min: f64) -> Surge {
+    pub(crate) fn surge(series: usize, (start, end): (usize, usize), per_min: f64) -> Surge {
         let point =
             |minute| Point { minute, observed: per_min + 1.0, expected: 1.0, band: (0.0, 4.0), z: 9.0 };
         Surge {
