@@ -17,7 +17,7 @@ pub(crate) struct Enough {
     pub(crate) condition: Option<String>,
 }
 
-/// Of which strangers a burst is.
+/// What a burst was measured on.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) mark: Mark,

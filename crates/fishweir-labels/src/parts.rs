@@ -112,7 +112,7 @@ async fn mixes(
     Ok(out)
 }
 
-// Programs in sets that ask for different routes, the busiest first; one where they are not told apart. Those with fewer requests
+// Programs in sets that ask for different routes, the busiest first; one set where they are not told apart, none where none is busy. Those with fewer requests
 // than `least` join the set that is most like them: they bring none together.
 fn different(mixes: &BTreeMap<String, Mix>, least: f64) -> Vec<Vec<String>> {
     let (busy, idle): (Vec<_>, Vec<_>) = mixes.iter().partition(|m| total(m.1) >= least);
@@ -154,7 +154,7 @@ fn shared(a: &Mix, b: &Mix) -> f64 {
     a.iter().filter_map(|(route, n)| Some((n / na).min(b.get(route)? / nb))).sum()
 }
 
-// The parts of a group, one for each set of programs; `None` where it is one thing, or more than they are.
+// The parts of a group, one for each set of programs; `None` where it is one thing, or where much of it is none of theirs.
 fn parts(
     group: &[Surge],
     sets: &[Vec<String>],
@@ -179,7 +179,7 @@ fn parts(
     let whole = most(group);
     let told: f64 = out.iter().map(|part| most(part)).sum();
     if out.len() < 2 || told < (1.0 - LEFT_MAX) * whole {
-        counted.forget(followed);
+        counted.keep(followed);
         return None;
     }
     Some(out.into_iter().flat_map(things).collect())

@@ -23,7 +23,8 @@ pub(crate) fn things(bursts: Vec<Surge>) -> Vec<Vec<Surge>> {
     group_surges(bursts, GROUP_GAP_MIN).into_iter().flat_map(apart).collect()
 }
 
-/// Returns the bursts of which the others show less than most: those of one series, or of all that are `apart` from one another.
+/// Returns the bursts of which the others show less than half: the bursts of any one series, or all that count different
+/// requests (`is_apart`) together.
 pub(crate) fn uncovered(
     bursts: Vec<Surge>,
     others: &[Surge],

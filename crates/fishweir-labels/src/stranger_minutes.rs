@@ -80,11 +80,11 @@ impl Counted {
         self.marks.len() - 1
     }
 
-    /// Leaves the first series only.
-    pub(crate) fn forget(&mut self, after: usize) {
-        self.marks.truncate(after);
-        self.counts.truncate(after);
-        self.arrivals.truncate(after);
+    /// Keeps the first `n` series only.
+    pub(crate) fn keep(&mut self, n: usize) {
+        self.marks.truncate(n);
+        self.counts.truncate(n);
+        self.arrivals.truncate(n);
     }
 }
 
