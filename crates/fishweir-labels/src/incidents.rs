@@ -19,7 +19,7 @@ use crate::homes;
 use crate::notes::{self, Note};
 use crate::patterns::{self, Pattern, patterns, source_tier};
 use crate::raw::{self, Driver, Look};
-use crate::series::{self, Minutes, between_sql};
+use crate::series::{self, Minutes, between_sql, quoted_list};
 use crate::strangers::{self, Kind, Mark, Strangers};
 use crate::write;
 
@@ -473,8 +473,7 @@ fn of_routes(routes: &[String]) -> String {
     if routes.is_empty() {
         return "true".to_owned();
     }
-    let list: Vec<String> = routes.iter().map(|r| format!("'{}'", r.replace('\'', "''"))).collect();
-    format!("route IN ({})", list.join(", "))
+    format!("route IN ({})", quoted_list(routes))
 }
 
 async fn acts(

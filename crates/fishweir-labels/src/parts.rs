@@ -10,9 +10,9 @@ use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError, time_litera
 
 use crate::candidates::GROUP_GAP_MIN;
 use crate::same::{excess, things};
-use crate::series::{between_sql, words};
+use crate::series::{between_sql, quoted_list, words};
 use crate::stranger_minutes::Counted;
-use crate::strangers::{Mark, dense, quoted};
+use crate::strangers::{Mark, dense};
 use crate::tools::Tools;
 
 /// Part of their requests up to which two programs may ask for the same routes and still be different things.
@@ -90,13 +90,12 @@ async fn mixes(
     if catalog.lake().existing("requests").await?.is_none() {
         return Ok(BTreeMap::new());
     }
-    let named: Vec<String> = programs.iter().map(|p| quoted(p)).collect();
     let sql = format!(
         "SELECT ja4, route, count(*) FILTER (WHERE time >= {}), count(*) FILTER (WHERE time < {0})
          FROM requests WHERE {} AND ja4 IN ({}) GROUP BY 1, 2",
         time_literal(from_us),
         between_sql("time", Interval::new(2 * from_us - to_us, to_us)),
-        named.join(", ")
+        quoted_list(programs)
     );
     let mut out: BTreeMap<String, Mix> = BTreeMap::new();
     for batch in catalog.query(&["requests"], &sql).await? {

@@ -16,7 +16,7 @@ use fishweir_pipeline::{
 
 use crate::columns::{Columns, spec};
 use crate::outcome::{Attacked, Tally, recall};
-use crate::series::{between_sql, words};
+use crate::series::{between_sql, quoted_list, words};
 
 const OUTCOMES: &str = "rule_outcomes";
 const OVERLAPS: &str = "rule_overlaps";
@@ -70,11 +70,10 @@ impl Surge {
 
     // Whether hits of a client, from its first to its last in the hour, fall into the surge.
     fn sql(&self) -> String {
-        let list: Vec<String> = self.routes.iter().map(|r| format!("'{}'", r.replace('\'', "''"))).collect();
         let here = if self.routes.iter().any(|r| r == "(all)") {
             "true".to_owned()
         } else {
-            format!("route IN ({})", list.join(", "))
+            format!("route IN ({})", quoted_list(&self.routes))
         };
         format!(
             "({here} AND first_at < {} AND last_at >= {})",

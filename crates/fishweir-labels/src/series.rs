@@ -17,6 +17,16 @@ pub(crate) struct Minutes {
     pub(crate) counts: Vec<Vec<f64>>,
 }
 
+/// Returns a text as a literal of SQL.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Returns texts as the literals of a list of SQL, without its brackets.
+pub(crate) fn quoted_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
+    texts.into_iter().map(|t| quoted(t.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
 pub(crate) fn between_sql(column: &str, span: Interval) -> String {
     format!("{column} >= {} AND {column} < {}", time_literal(span.from_us), time_literal(span.to_us))
 }

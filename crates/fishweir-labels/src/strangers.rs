@@ -12,7 +12,7 @@ use crate::candidates::{Candidate, Enough, Measured};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::parts::apart;
 use crate::same::{things, uncovered};
-use crate::series::between_sql;
+use crate::series::{between_sql, quoted, quoted_list};
 use crate::stranger_minutes::counted;
 use crate::tools::Tools;
 use crate::whole::whole_share;
@@ -39,20 +39,12 @@ impl Mark {
         match self {
             Self::All => None,
             Self::AnyTool => Some(tools.condition(minute)),
-            Self::Tools(all) => {
-                let named: Vec<String> = all.iter().map(|j| quoted(j)).collect();
-                Some(format!("coalesce(ja4, '') IN ({})", named.join(", ")))
-            }
+            Self::Tools(all) => Some(format!("coalesce(ja4, '') IN ({})", quoted_list(all))),
             Self::Route(r) => Some(format!("route = {}", quoted(r))),
             Self::Ja4(j) => Some(format!("coalesce(ja4, '') = {}", quoted(j))),
             Self::Asn(a) => Some(format!("CAST(coalesce(asn, -1) AS VARCHAR) = {}", quoted(a))),
         }
     }
-}
-
-/// Returns a text as a literal of SQL.
-pub(crate) fn quoted(v: &str) -> String {
-    format!("'{}'", v.replace('\'', "''"))
 }
 
 /// Requests of strangers per minute.
