@@ -4,9 +4,9 @@ description: >-
   Every day on which an account was used from a device or a network that it had not been used from in the six weeks before, or on
   which a known device spoke like another program (JA4) and looked at account pages without watching; with what is known of that
   use by the end of the day; what the labelling functions judge. Accounts first seen within the week
-  before are left out; those never seen before are in it from the fifteenth day of data on, without `history_days`. Nothing later
+  before are left out; those never seen before are in it from the eighth day of data on, without `history_days`. Nothing later
   than the day is in it.
-version: 4
+version: 5
 grain: day
 time: day
 interval: day
@@ -18,7 +18,7 @@ WITH seen AS (
   SELECT * FROM account_uses WHERE day >= $from - INTERVAL '2 days' AND day < $to
 ), told AS (
   -- Days from which on an account that was never seen has been away, not just outside what is kept.
-  SELECT DISTINCT d + 14 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '14 days' AND day < $to - INTERVAL '14 days'
+  SELECT DISTINCT d + 7 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '7 days' AND day < $to - INTERVAL '7 days'
 ), fresh AS (
   SELECT u.* FROM told t RIGHT JOIN (
     -- Programs are renewed all the time: another one alone is looked at only where it did what thieves do.

@@ -9,6 +9,7 @@ mod accumulate;
 mod functions;
 mod hash;
 mod pinned;
+mod pool;
 mod session;
 mod sketch;
 

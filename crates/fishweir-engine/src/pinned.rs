@@ -17,6 +17,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use thiserror::Error;
@@ -188,6 +189,12 @@ impl TableProvider for PinnedTable {
         let range = self.time_filter(filters);
         let kept = self.files.iter().filter(|f| f.time_us.is_none_or(|(a, b)| range.meets(a, b)));
         let files: Vec<_> = kept.map(|f| self.partitioned(f)).collect();
+        if files.is_empty() {
+            // WHY: a scan of no files has no partition, and nothing that sorts or limits it can be planned.
+            let schema =
+                projection.map_or(Ok(Arc::clone(&self.schema)), |p| self.schema.project(p).map(Arc::new))?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
         let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(state.table_options().parquet.clone());
         let df_schema = datafusion::common::DFSchema::try_from(Arc::clone(&self.schema))?;

@@ -1,12 +1,13 @@
 //! Invariants of the sketch functions, through SQL and directly.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::AsArray as _;
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use proptest::prelude::*;
 
-use crate::{Engine, EngineConfig, GroupSketch, Hll, Kll, Theta, TopK, Value};
+use crate::{Engine, EngineConfig, GroupSketch, Hll, Kll, PinnedTable, Theta, TopK, Value};
 
 fn engine(memory_bytes: usize) -> Engine {
     Engine::new(&EngineConfig { memory_bytes, threads: 2, spill_dir: None }).unwrap()
@@ -235,5 +236,23 @@ async fn a_query_with_hardly_any_memory_ends() {
         let within = tokio::time::timeout(std::time::Duration::from_secs(30), query.collect()).await;
         let batches = within.unwrap_or_else(|_| panic!("attempt {attempt} stands still")).unwrap();
         assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 13);
+    }
+}
+
+// INVARIANT: a table without a file is a table without rows, whatever is asked of it.
+#[tokio::test]
+async fn a_table_without_files_can_be_sorted() {
+    let fields = vec![Field::new("time", DataType::Int64, true), Field::new("name", DataType::Utf8, true)];
+    let root = url::Url::parse("file:///nowhere/").unwrap();
+    let none = PinnedTable::new(&root, Arc::new(Schema::new(fields)), None, Vec::new()).unwrap();
+    let context = engine(64 << 20).session([("none".to_owned(), Arc::new(none) as _)]).unwrap();
+    for sql in [
+        "SELECT name FROM none ORDER BY time DESC LIMIT 3",
+        "SELECT * FROM none ORDER BY 1",
+        "SELECT name FROM none LIMIT 1",
+    ] {
+        let batches =
+            context.sql(sql).await.unwrap().collect().await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 0);
     }
 }

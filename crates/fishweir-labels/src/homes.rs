@@ -4,15 +4,22 @@ use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
 use fishweir_engine::hash64;
 use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError};
 
 use crate::live_marks::{JA4, MarkKey, NETWORK};
-use crate::series::{between_sql, words};
+use crate::series::between_sql;
 
 pub(crate) const DAYS: &str = "account_days";
 /// Days before that are looked at.
 const SEEN_DAYS: i64 = 8;
+/// Days that are told in one pass: with those before them they are bits of a number.
+const DAYS_AT_ONCE: usize = 48;
+/// Kinds of rows.
+const PROGRAMS: i64 = 0;
+const NETWORKS: i64 = 1;
+const MEMBERS: i64 = 2;
 /// One of so many accounts that watched must have watched with a program for it to be one of members: thieves who hold a few
 /// accounts watch with their tools.
 const ACCOUNTS_PER_PROGRAM: i64 = 400;
@@ -77,32 +84,95 @@ fn is_of_members(accounts: i64, watched: i64) -> bool {
 /// # Errors
 /// A table that cannot be read.
 pub(crate) async fn load(catalog: &Catalog, day_us: i64) -> Result<Option<Homes>, PipelineError> {
+    Ok(load_days(catalog, Interval::new(day_us, day_us + 1)).await?.pop().flatten())
+}
+
+/// Returns the homes of the days before each day of a span, in order; `None` where nobody is known to have watched with an
+/// account.
+///
+/// # Errors
+/// A table that cannot be read.
+pub(crate) async fn load_days(
+    catalog: &Catalog,
+    span: Interval,
+) -> Result<Vec<Option<Homes>>, PipelineError> {
+    let first = span.from_us.div_euclid(DAY_US);
+    let days: Vec<i64> =
+        (first..span.to_us.div_euclid(DAY_US) + i64::from(span.to_us % DAY_US != 0)).collect();
     if catalog.lake().existing(DAYS).await?.is_none() {
-        return Ok(None);
+        return Ok(days.iter().map(|_| None).collect());
     }
-    let sql = format!(
-        "WITH watched AS (
-           SELECT ja4, asn, account FROM {DAYS} WHERE {} AND licences > 0
-         ), members AS (
-           SELECT count(DISTINCT account) AS members FROM watched
-         ), homes AS (
-           SELECT ja4, CAST(NULL AS BIGINT) AS asn, count(DISTINCT account) AS accounts FROM watched GROUP BY 1
-           UNION ALL SELECT CAST(NULL AS VARCHAR) AS ja4, asn, count(DISTINCT account) AS accounts FROM watched GROUP BY 2
-         )
-         SELECT ja4, asn, accounts, members FROM homes CROSS JOIN members",
-        between_sql("day", Interval::new(day_us - SEEN_DAYS * DAY_US, day_us))
+    let mut out = Vec::with_capacity(days.len());
+    for some in days.chunks(DAYS_AT_ONCE) {
+        let sql = days_sql(some[0], some.len());
+        let mut told = Told { members: vec![0; some.len()], ..Told::default() };
+        for batch in catalog.query(&[DAYS], &sql).await? {
+            told.read(&batch);
+        }
+        out.extend((0..some.len()).map(|d| told.homes(d)));
+    }
+    Ok(out)
+}
+
+// Rows of three kinds with a key and the accounts that watched before each of some days: programs by their hash, networks, and
+// one row of all. WHY bits: accounts before each day must be told apart, and a set of them for each of many days costs far more
+// than one pass that remembers on which days an account was there.
+fn days_sql(first_day: i64, days: usize) -> String {
+    let from_day = first_day - SEEN_DAYS;
+    let until_day = first_day + i64::try_from(days).unwrap_or(0) - 1;
+    let window = (1_i64 << SEEN_DAYS) - 1;
+    let columns = |of: &dyn Fn(i64) -> String| -> String {
+        (0..days).map(|d| format!(", {} AS w_{d}", of(window << d))).collect()
+    };
+    let counts = columns(&|mask| format!("count(*) FILTER (WHERE days & {mask} <> 0)"));
+    let any = columns(&|mask| format!("CASE WHEN days & {mask} <> 0 THEN 1 ELSE 0 END"));
+    let watched = format!(
+        "(SELECT ja4, asn, account, 1 << (CAST(floor(CAST(day AS BIGINT) / {DAY_US}) AS BIGINT) - {from_day}) AS bit FROM {DAYS}
+          WHERE {} AND licences > 0)",
+        between_sql("day", Interval::new(from_day * DAY_US, until_day * DAY_US))
     );
-    let mut out = Homes::default();
-    for batch in catalog.query(&[DAYS], &sql).await? {
-        let (ja4, asn) = (words(&batch, 0), batch.column(1).as_primitive::<Int64Type>());
-        let count = |c: usize, r: usize| batch.column(c).as_primitive::<Int64Type>().value(r);
-        for (r, ja4) in ja4.iter().enumerate() {
-            let network = if asn.is_valid(r) { asn.value(r) } else { -1 };
-            let program = !ja4.is_empty() && is_of_members(count(2, r), count(3, r));
-            out.add(program.then(|| hash64(ja4)), network);
+    format!(
+        "SELECT {PROGRAMS} AS kind, key{counts} FROM (
+           SELECT hash64(ja4) AS key, account, bit_or(bit) AS days FROM {watched} w WHERE ja4 <> '' GROUP BY 1, 2
+         ) programs GROUP BY key
+         UNION ALL SELECT {NETWORKS} AS kind, key{any} FROM (
+           SELECT asn AS key, bit_or(bit) AS days FROM {watched} w GROUP BY 1
+         ) networks
+         UNION ALL SELECT {MEMBERS} AS kind, CAST(0 AS BIGINT) AS key{counts} FROM (
+           SELECT account, bit_or(bit) AS days FROM {watched} w GROUP BY 1
+         ) members"
+    )
+}
+
+/// Accounts that watched before each of some days.
+#[derive(Default)]
+struct Told {
+    programs: Vec<(i64, Vec<i64>)>,
+    networks: Vec<(i64, Vec<i64>)>,
+    members: Vec<i64>,
+}
+
+impl Told {
+    fn read(&mut self, batch: &RecordBatch) {
+        let column = |c: usize| batch.column(c).as_primitive::<Int64Type>();
+        for r in 0..batch.num_rows() {
+            let counts: Vec<i64> = (2..batch.num_columns()).map(|c| column(c).value(r)).collect();
+            let key = if column(1).is_valid(r) { column(1).value(r) } else { -1 };
+            match column(0).value(r) {
+                PROGRAMS => self.programs.push((key, counts)),
+                NETWORKS => self.networks.push((key, counts)),
+                _ => self.members = counts,
+            }
         }
     }
-    Ok((!out.0.is_empty()).then_some(out))
+
+    fn homes(&self, day: usize) -> Option<Homes> {
+        let of_members = |n: &&(i64, Vec<i64>)| n.1[day] > 0 && is_of_members(n.1[day], self.members[day]);
+        let programs = self.programs.iter().filter(of_members).map(|p| (JA4, p.0));
+        let networks = self.networks.iter().filter(|n| n.1[day] > 0).map(|n| (NETWORK, n.0));
+        let out = Homes(programs.chain(networks).collect());
+        (!out.0.is_empty()).then_some(out)
+    }
 }
 
 #[cfg(test)]

@@ -232,14 +232,17 @@ fn held(o: &ClientSums) -> f64 {
 
 // Addresses that the surge draws from, seen or not, if each is as likely: those that would repeat themselves as often (Simpson 1949).
 // WHY not their number: in hours of an attack many visitors come, each with an address of its own; they repeat nothing.
+// What the busiest address brings beyond the usual is left out: one busy machine beside many says nothing of the many.
 fn address_pool(look: &Look) -> f64 {
-    let repeats =
-        |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips - c.requests } else { 0.0 };
-    let net = look.odd.requests - look.odd_before.requests * look.scale;
-    if net <= 1.0 || look.odd.even_ips <= 0.0 {
+    let (o, b) = (&look.odd, &look.odd_before);
+    let squares = |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips } else { 0.0 };
+    let apart = (o.busiest_ip - b.busiest_ip * look.scale).clamp(0.0, o.busiest_ip);
+    let net = o.requests - apart - b.requests * look.scale;
+    if net <= 1.0 || o.even_ips <= 0.0 {
         return 0.0;
     }
-    let own = (repeats(&look.odd) - repeats(&look.odd_before) * look.scale).max(1.0);
+    let others = squares(o) - o.busiest_ip.powi(2) + (o.busiest_ip - apart).powi(2);
+    let own = (others - (o.requests - apart) - (squares(b) - b.requests) * look.scale).max(1.0);
     // Few requests repeat nothing by chance: no more than twice what was seen.
     (net * (net - 1.0) / own).min(2.0 * beyond_usual(look).ips)
 }
@@ -339,6 +342,29 @@ mod tests {
         let few = Look { odd_before: visitors, ..look(dozen, &[("/home", 600.0)]) };
         assert!((address_pool(&few) - 12.6).abs() < 0.5, "{}", address_pool(&few));
         assert!(!names(&patterns(&few, &[10.0; 20])).contains(&"ip_randomisation"));
+    }
+
+    #[test]
+    fn one_busy_machine_does_not_hide_that_there_are_many() {
+        // 43 addresses with three requests each, and one with 35.
+        let with = |busiest_ip: f64| ClientSums {
+            requests: 164.0,
+            clients: 44.0,
+            ips: 44.0,
+            even_ips: 164.0_f64.powi(2) / (43.0 * 9.0 + 35.0 * 35.0),
+            busiest_ip,
+            ..ClientSums::default()
+        };
+        let pool = address_pool(&look(with(35.0), &[]));
+        assert!((pool - 64.0).abs() < 1.0, "{pool}");
+        let dozen = ClientSums {
+            requests: 1_000.0,
+            ips: 12.0,
+            even_ips: 12.0,
+            busiest_ip: 83.3,
+            ..ClientSums::default()
+        };
+        assert!(address_pool(&look(dozen, &[])) < 12.1);
     }
 
     #[test]

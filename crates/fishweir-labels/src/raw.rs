@@ -66,6 +66,8 @@ pub(crate) struct ClientSums {
     pub(crate) ips: f64,
     /// Addresses that would bring as many requests if each brought the same: (Σn)² / Σn².
     pub(crate) even_ips: f64,
+    /// Requests of the busiest address.
+    pub(crate) busiest_ip: f64,
     /// User agents of an address, each address by its requests.
     pub(crate) agents_per_ip: f64,
     /// Further requests of a program (JA4) at an address, those like members aside, and how many of them showed a new user agent.
@@ -407,6 +409,7 @@ async fn clients(base: &Base, during: bool, mine: Option<&str>) -> Result<Client
             again_new_agent: n(17),
             visits_again: n(18),
             visits_new_ja3: n(19),
+            busiest_ip: n(20),
         };
     }
     Ok(out)
@@ -443,7 +446,7 @@ fn clients_sql(when: &str) -> String {
            FROM mine WHERE NOT usual_pair AND ja4 IS NOT NULL AND ja3 IS NOT NULL GROUP BY ja4
          )
          SELECT m.requests, c.clients, c.busiest, m.ips, a.agents, m.slow, m.paths, m.usual, m.home, a.even, m.answered, m.signed_in,
-           g.again, g.new_ja3, m.stopped, c.even, t.again, t.new_agent, v.again, v.new_ja3
+           g.again, g.new_ja3, m.stopped, c.even, t.again, t.new_agent, v.again, v.new_ja3, a.busiest
          FROM (
            SELECT
              CAST(count(*) AS DOUBLE) AS requests, CAST(count(DISTINCT ip) AS DOUBLE) AS ips,
@@ -458,7 +461,7 @@ fn clients_sql(when: &str) -> String {
          ) m CROSS JOIN (
            SELECT CAST(count(*) AS DOUBLE) AS clients, max(n) AS busiest, sum(n) * sum(n) / sum(n * n) AS even FROM per_client
          ) c CROSS JOIN (
-           SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents FROM per_ip
+           SELECT sum(n) * sum(n) / sum(n * n) AS even, sum(n * agents) / sum(n) AS agents, max(n) AS busiest FROM per_ip
          ) a CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_program) g
          CROSS JOIN (SELECT sum(again) AS again, sum(new_agent) AS new_agent FROM per_place) t
          CROSS JOIN (SELECT sum(again) AS again, sum(new_ja3) AS new_ja3 FROM per_visit) v"

@@ -27,17 +27,9 @@ impl Tools {
         focus: Interval,
     ) -> Result<Self, PipelineError> {
         let from_us = span.from_us.max(focus.from_us - TAUGHT_DAYS * DAY_US);
-        let mut out = Self {
-            span_us: span.from_us,
-            first_day_us: from_us - from_us.rem_euclid(DAY_US),
-            homes: Vec::new(),
-        };
-        let mut day_us = out.first_day_us;
-        while day_us < span.to_us {
-            out.homes.push(homes::load(catalog, day_us).await?);
-            day_us += DAY_US;
-        }
-        Ok(out)
+        let first_day_us = from_us - from_us.rem_euclid(DAY_US);
+        let homes = homes::load_days(catalog, Interval::new(first_day_us, span.to_us)).await?;
+        Ok(Self { span_us: span.from_us, first_day_us, homes })
     }
 
     fn homes(&self, minute: usize) -> Option<&Homes> {
