@@ -17,6 +17,7 @@ pub use pseudonym::{KeyRing, KeyRingError, Pseudonyms, SubjectKind};
 pub use route::{RouteRule, RouteRuleError, RouteRules};
 pub use stream::{Stream, UnknownStreamError, utc_microseconds};
 pub use time::{
-    DAY_US, Grain, HOUR_US, Interval, MINUTE_US, PeriodError, parse_period, parse_time, time_literal,
+    DAY_US, Grain, HOUR_US, Interval, MINUTE_US, PeriodError, parse_period, parse_time, text_literal,
+    time_literal,
 };
 pub use validate::{Canonical, CanonicalRules, Mapped, Memory, Reject};

@@ -106,6 +106,12 @@ pub const HOUR_US: i64 = 60 * MINUTE_US;
 /// Microseconds of a day.
 pub const DAY_US: i64 = 24 * HOUR_US;
 
+/// Returns a text as a SQL literal, with its quotes.
+#[must_use]
+pub fn text_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// Returns an instant as a SQL timestamp literal in UTC, to the microsecond.
 #[must_use]
 pub fn time_literal(us: i64) -> String {

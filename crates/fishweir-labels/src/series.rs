@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
-use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError, time_literal};
+use fishweir_pipeline::{Catalog, Interval, MINUTE_US, PipelineError, text_literal, time_literal};
 
 const ROUTES_MAX: usize = 60;
 
@@ -17,14 +17,9 @@ pub(crate) struct Minutes {
     pub(crate) counts: Vec<Vec<f64>>,
 }
 
-/// Returns a text as a literal of SQL.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// Returns texts as the literals of a list of SQL, without its brackets.
 pub(crate) fn quoted_list<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
-    texts.into_iter().map(|t| quoted(t.as_ref())).collect::<Vec<_>>().join(", ")
+    texts.into_iter().map(|t| text_literal(t.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn between_sql(column: &str, span: Interval) -> String {

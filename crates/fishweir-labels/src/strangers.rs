@@ -6,13 +6,13 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use fishweir_detect::{ScanConfig, Surge, arrival_alarms, scan_alarmed, scan_first_days};
 use fishweir_engine::hash64;
-use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError};
+use fishweir_pipeline::{Catalog, DAY_US, Interval, PipelineError, text_literal};
 
 use crate::candidates::{Candidate, Enough, Measured};
 use crate::live_marks::{JA4, MarkKey, NETWORK};
 use crate::parts::apart;
 use crate::same::{things, uncovered};
-use crate::series::{between_sql, quoted, quoted_list};
+use crate::series::{between_sql, quoted_list};
 use crate::stranger_minutes::counted;
 use crate::tools::Tools;
 use crate::whole::whole_share;
@@ -40,9 +40,9 @@ impl Mark {
             Self::All => None,
             Self::AnyTool => Some(tools.condition(minute)),
             Self::Tools(all) => Some(format!("coalesce(ja4, '') IN ({})", quoted_list(all))),
-            Self::Route(r) => Some(format!("route = {}", quoted(r))),
-            Self::Ja4(j) => Some(format!("coalesce(ja4, '') = {}", quoted(j))),
-            Self::Asn(a) => Some(format!("CAST(coalesce(asn, -1) AS VARCHAR) = {}", quoted(a))),
+            Self::Route(r) => Some(format!("route = {}", text_literal(r))),
+            Self::Ja4(j) => Some(format!("coalesce(ja4, '') = {}", text_literal(j))),
+            Self::Asn(a) => Some(format!("CAST(coalesce(asn, -1) AS VARCHAR) = {}", text_literal(a))),
         }
     }
 }

@@ -20,7 +20,7 @@ pub use costs::Costs;
 pub use evaluate::{Buckets, Evaluator, MetricValue};
 pub use fishweir_pipeline::{
     Catalog, DAY_US, Grain, HOUR_US, Interval, PeriodError, PipelineError, parse_period, parse_time,
-    time_literal,
+    text_literal, time_literal,
 };
 pub use incident_cost::{CostPart, cost_total, incident_cost};
 pub use interventions::{Interventions, intervention_table};

@@ -18,8 +18,8 @@ pub use catalog::Catalog;
 pub use certificate::{Certificate, RawCounts, certificate_table};
 pub use error::PipelineError;
 pub use fishweir_events::{
-    DAY_US, Grain, HOUR_US, Interval, MINUTE_US, PeriodError, Stream, parse_period, parse_time, time_literal,
-    utc_microseconds,
+    DAY_US, Grain, HOUR_US, Interval, MINUTE_US, PeriodError, Stream, parse_period, parse_time, text_literal,
+    time_literal, utc_microseconds,
 };
 pub use model::{Model, ModelError, NativeModel, NativeOutput, Recipe, Retention, fingerprint};
 pub use retention::{Plan as RetentionPlan, Verdict as RetentionVerdict};

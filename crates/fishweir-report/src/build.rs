@@ -2,7 +2,7 @@
 
 use fishweir_metrics::{
     Audience, Buckets, DAY_US, Direction, Evaluator, Grain, Interval, MetricType, MetricValue, PipelineError,
-    time_literal,
+    text_literal, time_literal,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -355,13 +355,13 @@ async fn incidents(
         .await?;
     let mut out = Vec::new();
     for (i, fields) in rows.into_iter().enumerate() {
-        let id = fields.get("incident_id").and_then(Value::as_str).unwrap_or_default().replace('\'', "''");
+        let id = text_literal(fields.get("incident_id").and_then(Value::as_str).unwrap_or_default());
         let drivers = evaluator
-            .rows(&format!("SELECT rule, coverage, normal_share FROM dos_incident_drivers WHERE incident_id = '{id}' ORDER BY rank"))
+            .rows(&format!("SELECT rule, coverage, normal_share FROM dos_incident_drivers WHERE incident_id = {id} ORDER BY rank"))
             .await?;
         let minutes = if i < MINUTES_MAX {
             evaluator
-                .rows(&format!("SELECT minute, requests, expected_requests, band_low, band_high, stopped_requests FROM dos_incident_minutes WHERE incident_id = '{id}' ORDER BY minute"))
+                .rows(&format!("SELECT minute, requests, expected_requests, band_low, band_high, stopped_requests FROM dos_incident_minutes WHERE incident_id = {id} ORDER BY minute"))
                 .await?
         } else {
             Vec::new()

@@ -1,6 +1,6 @@
 //! The evidence on one incident in words: each value beside what other surges had.
 
-use fishweir_metrics::{Evaluator, PipelineError};
+use fishweir_metrics::{Evaluator, PipelineError, text_literal};
 use serde_json::{Map, Value, json};
 
 use crate::words::bare;
@@ -43,9 +43,9 @@ const OTHERS_MAX: usize = 2_000;
 pub(crate) async fn facts(evaluator: &Evaluator, incident: &Row) -> Result<Vec<Value>, PipelineError> {
     // Where the raw requests were gone nothing was learned: every value is unknown, and is said to be so.
     let own = parsed(incident).unwrap_or_default();
-    let key = incident.get("incident_id").and_then(Value::as_str).unwrap_or_default().replace('\'', "''");
+    let key = text_literal(incident.get("incident_id").and_then(Value::as_str).unwrap_or_default());
     let sql = format!(
-        "SELECT kind, evidence FROM dos_incidents WHERE incident_id <> '{key}' AND evidence IS NOT NULL ORDER BY start DESC LIMIT {OTHERS_MAX}"
+        "SELECT kind, evidence FROM dos_incidents WHERE incident_id <> {key} AND evidence IS NOT NULL ORDER BY start DESC LIMIT {OTHERS_MAX}"
     );
     let others = evaluator.rows(&sql).await?;
     let (attacks, none): (Vec<&Row>, Vec<&Row>) =

@@ -1,6 +1,6 @@
 //! Everything that is known of one incident, takeover or campaign, as one object.
 
-use fishweir_metrics::{Costs, Evaluator, PipelineError, cost_total, incident_cost};
+use fishweir_metrics::{Costs, Evaluator, PipelineError, cost_total, incident_cost, text_literal};
 use serde_json::{Map, Value};
 
 use crate::evidence;
@@ -17,10 +17,6 @@ fn text(row: &Row, key: &str) -> String {
 
 pub(crate) fn number(row: &Row, key: &str) -> Option<f64> {
     row.get(key).and_then(Value::as_f64)
-}
-
-fn quoted(text: &str) -> String {
-    text.replace('\'', "''")
 }
 
 fn list<'a>(row: &'a Row, key: &str) -> Vec<&'a Row> {
@@ -44,11 +40,11 @@ pub async fn incident_story(
     id: &str,
     costs: &Costs,
 ) -> Result<Option<Row>, PipelineError> {
-    let key = quoted(id);
-    let sql = format!("SELECT * FROM dos_incidents WHERE incident_id = '{key}'");
+    let key = text_literal(id);
+    let sql = format!("SELECT * FROM dos_incidents WHERE incident_id = {key}");
     let Some(mut incident) = evaluator.rows(&sql).await?.pop() else { return Ok(None) };
     let of = |table: &str, columns: &str, order: &str| {
-        format!("SELECT {columns} FROM {table} WHERE incident_id = '{key}' ORDER BY {order}")
+        format!("SELECT {columns} FROM {table} WHERE incident_id = {key} ORDER BY {order}")
     };
     let parts = [
         (
@@ -102,7 +98,7 @@ async fn unusual(evaluator: &Evaluator, incident: &Row, key: &str) -> Result<Str
         .map_or("unknown how many times the expected".to_owned(), |p| format!("{p:.1} times the expected"));
     let size = number(incident, "excess_requests").unwrap_or(0.0);
     let sql = format!(
-        "SELECT count(*) AS n, count(*) FILTER (WHERE excess_requests > {size:?}) AS larger FROM dos_incidents WHERE incident_id <> '{key}'"
+        "SELECT count(*) AS n, count(*) FILTER (WHERE excess_requests > {size:?}) AS larger FROM dos_incidents WHERE incident_id <> {key}"
     );
     let others = evaluator.rows(&sql).await?.pop().unwrap_or_default();
     let of = |key: &str| number(&others, key).unwrap_or(0.0);
@@ -115,11 +111,12 @@ async fn unusual(evaluator: &Evaluator, incident: &Row, key: &str) -> Result<Str
 
 // Earlier incidents of the same kind on the same first route, nearest in size.
 fn similar(incident: &Row, key: &str) -> String {
-    let own = |k: &str| quoted(&text(incident, k));
-    let first = own("routes").split(' ').next().unwrap_or_default().to_owned();
+    let own = |k: &str| text_literal(&text(incident, k));
+    let routes = text(incident, "routes");
+    let first = text_literal(&format!(" {} ", routes.split(' ').next().unwrap_or_default()));
     let size = number(incident, "excess_requests").unwrap_or(0.0);
     format!(
-        "SELECT incident_id, excess_requests, duration_s, stopped_share FROM dos_incidents WHERE incident_id <> '{key}' AND kind = '{}' AND routes LIKE '%{first}%' AND CAST(start AS VARCHAR) < '{}' ORDER BY abs(excess_requests - {size:.3}), incident_id LIMIT 3",
+        "SELECT incident_id, excess_requests, duration_s, stopped_share FROM dos_incidents WHERE incident_id <> {key} AND kind = {} AND strpos(concat(' ', routes, ' '), {first}) > 0 AND CAST(start AS VARCHAR) < {} ORDER BY abs(excess_requests - {size:.3}), incident_id LIMIT 3",
         own("kind"),
         own("start"),
     )
@@ -151,14 +148,14 @@ fn next_step(i: &Row) -> String {
 /// # Errors
 /// A query that fails.
 pub async fn takeover_story(evaluator: &Evaluator, id: &str) -> Result<Option<Row>, PipelineError> {
-    let key = quoted(id);
+    let key = text_literal(id);
     let sql = format!(
-        "SELECT * FROM account_takeovers WHERE takeover_id = '{key}' OR account = '{key}' ORDER BY p_takeover DESC LIMIT 1"
+        "SELECT * FROM account_takeovers WHERE takeover_id = {key} OR account = {key} ORDER BY p_takeover DESC LIMIT 1"
     );
     let Some(mut takeover) = evaluator.rows(&sql).await?.pop() else { return Ok(None) };
-    let id = quoted(&text(&takeover, "takeover_id"));
+    let id = text_literal(&text(&takeover, "takeover_id"));
     let drivers = format!(
-        "SELECT driver, share, vendor, cure FROM takeover_drivers WHERE takeover_id = '{id}' AND share >= 0.01 ORDER BY share DESC"
+        "SELECT driver, share, vendor, cure FROM takeover_drivers WHERE takeover_id = {id} AND share >= 0.01 ORDER BY share DESC"
     );
     for (name, sql) in [("drivers", drivers), ("timeline", timeline(evaluator, &takeover))] {
         add(evaluator, &mut takeover, name, &sql).await?;
@@ -169,8 +166,7 @@ pub async fn takeover_story(evaluator: &Evaluator, id: &str) -> Result<Option<Ro
 }
 
 fn around(t: &Row, column: &str) -> String {
-    let at =
-        |key: &str| format!("CAST('{}' AS TIMESTAMP)", text(t, key).trim_end_matches('Z').replace('\'', ""));
+    let at = |key: &str| format!("CAST({} AS TIMESTAMP)", text_literal(text(t, key).trim_end_matches('Z')));
     format!(
         "{column} >= {} - INTERVAL '3 days' AND {column} < {} + INTERVAL '31 days'",
         at("start"),
@@ -180,8 +176,8 @@ fn around(t: &Row, column: &str) -> String {
 
 // What happened to the account from three days before to a month after, in order.
 fn timeline(evaluator: &Evaluator, t: &Row) -> String {
-    let account = text(t, "account").replace('\'', "''");
-    let mine = format!("hash64('{account}')");
+    let account = text_literal(&text(t, "account"));
+    let mine = format!("hash64({account})");
     let part = |table: &str, time: &str, what: &str, more: &str| {
         evaluator.has_table(table).then(|| {
             format!(
@@ -225,9 +221,9 @@ async fn defences(evaluator: &Evaluator, t: &Row) -> Result<Value, PipelineError
     if !evaluator.has_table("logins") {
         return Ok(Value::Null);
     }
-    let account = text(t, "account").replace('\'', "''");
+    let account = text_literal(&text(t, "account"));
     let sql = format!(
-        "SELECT coalesce(defence, '') AS defence, coalesce(rule, 'no rule') AS rule, coalesce(action, '') AS action, outcome, count(*) AS attempts FROM logins WHERE account = '{account}' AND {} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4",
+        "SELECT coalesce(defence, '') AS defence, coalesce(rule, 'no rule') AS rule, coalesce(action, '') AS action, outcome, count(*) AS attempts FROM logins WHERE account = {account} AND {} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4",
         around(t, "time")
     );
     let rows = evaluator.rows(&sql).await?;
@@ -240,8 +236,8 @@ async fn defences(evaluator: &Evaluator, t: &Row) -> Result<Value, PipelineError
 /// # Errors
 /// A query that fails.
 pub async fn campaign_story(evaluator: &Evaluator, id: &str) -> Result<Option<Row>, PipelineError> {
-    let key = quoted(id);
-    let sql = format!("SELECT * FROM login_campaigns WHERE campaign_id = '{key}'");
+    let key = text_literal(id);
+    let sql = format!("SELECT * FROM login_campaigns WHERE campaign_id = {key}");
     let Some(mut campaign) = evaluator.rows(&sql).await?.pop() else { return Ok(None) };
     for name in ["tools", "changes", "reasons"] {
         let parsed = serde_json::from_str(&text(&campaign, name)).unwrap_or(Value::Null);
@@ -252,19 +248,19 @@ pub async fn campaign_story(evaluator: &Evaluator, id: &str) -> Result<Option<Ro
         (
             "days",
             format!(
-                "SELECT date_trunc('day', hour) AS day, sum(attempts) AS attempts, sum(successes) AS successes, count(DISTINCT device) AS machines, count(DISTINCT asn) AS networks {attempts} = '{key}' GROUP BY 1 ORDER BY 1"
+                "SELECT date_trunc('day', hour) AS day, sum(attempts) AS attempts, sum(successes) AS successes, count(DISTINCT device) AS machines, count(DISTINCT asn) AS networks {attempts} = {key} GROUP BY 1 ORDER BY 1"
             ),
         ),
         (
             "top_countries",
             format!(
-                "SELECT country, sum(attempts) AS attempts {attempts} = '{key}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+                "SELECT country, sum(attempts) AS attempts {attempts} = {key} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
             ),
         ),
         (
             "takeovers",
             format!(
-                "SELECT takeover_id, p_takeover, start FROM account_takeovers WHERE campaign_id = '{key}' AND p_takeover >= 0.5 ORDER BY start"
+                "SELECT takeover_id, p_takeover, start FROM account_takeovers WHERE campaign_id = {key} AND p_takeover >= 0.5 ORDER BY start"
             ),
         ),
     ];

@@ -1,11 +1,11 @@
 //! Every metric: what it answers, what it is made of, how fresh and how sure it is.
 
 use axum::extract::Path;
-use fishweir_metrics::{Audience, Buckets, Interval, Metric, MetricType};
+use fishweir_metrics::{Audience, Buckets, Interval, Metric, MetricType, text_literal};
 use fishweir_report::{amount, bare, interval, trend_grain};
 use maud::{PreEscaped, html};
 
-use super::parts::{self, encoded, minute, quoted, text};
+use super::parts::{self, encoded, minute, text};
 use super::{Answer, Look, cached, lineage};
 use crate::period::asked;
 use crate::problem::Problem;
@@ -152,7 +152,7 @@ fn error(m: &Metric) -> &'static str {
 async fn stored(e: &fishweir_metrics::Evaluator, name: &str) -> Result<Vec<(&'static str, String)>, Problem> {
     let mut out = Vec::new();
     if e.has_table("metric_values") {
-        let rows = e.rows(&format!("SELECT count(*) AS n, max(computed_at) AS last, min(period_start) AS first FROM metric_values WHERE metric = {}", quoted(name))).await?;
+        let rows = e.rows(&format!("SELECT count(*) AS n, max(computed_at) AS last, min(period_start) AS first FROM metric_values WHERE metric = {}", text_literal(name))).await?;
         if let Some(r) = rows.first() {
             out.push(("Stored values", format!("{}, from {}", text(r, "n"), minute(r, "first"))));
             out.push(("Computed", minute(r, "last")));
@@ -160,7 +160,10 @@ async fn stored(e: &fishweir_metrics::Evaluator, name: &str) -> Result<Vec<(&'st
     }
     if e.has_table("metric_restatements") {
         let rows = e
-            .rows(&format!("SELECT count(*) AS n FROM metric_restatements WHERE metric = {}", quoted(name)))
+            .rows(&format!(
+                "SELECT count(*) AS n FROM metric_restatements WHERE metric = {}",
+                text_literal(name)
+            ))
             .await?;
         out.extend(rows.first().map(|r| ("Restated", format!("{} values", text(r, "n")))));
     }

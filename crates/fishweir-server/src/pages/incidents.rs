@@ -8,13 +8,13 @@ use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use fishweir_events::Stream;
-use fishweir_metrics::{Evaluator, parse_time, time_literal};
+use fishweir_metrics::{Evaluator, parse_time, text_literal, time_literal};
 use fishweir_report::{Line, Mark, Plot, amount, fact_words, harm_words, incident_story};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::parts::{self, Query, Row, encoded, inside, list, minute, number, quoted, said, text};
+use super::parts::{self, Query, Row, encoded, inside, list, minute, number, said, text};
 use super::{Answer, Look, cached};
 use crate::app::App;
 use crate::http::Shared;
@@ -46,12 +46,12 @@ async fn list_body(s: &Snapshot, q: &Query, now_us: i64) -> Result<(String, Mark
     let kind = if get("kind").is_empty() { "attack" } else { get("kind") };
     let mut filters = vec![inside("start", asked.period)];
     if kind != "all" {
-        filters.push(format!("kind = {}", quoted(kind)));
+        filters.push(format!("kind = {}", text_literal(kind)));
     }
     if !get("route").is_empty() {
         filters.push(format!(
             "concat(' ', routes, ' ') LIKE {}",
-            quoted(&format!("% {} %", get("route").replace('%', "\\%")))
+            text_literal(&format!("% {} %", get("route").replace('%', "\\%")))
         ));
     }
     let order = if get("sort") == "time" { "start DESC" } else { "excess_requests DESC NULLS LAST" };
@@ -143,7 +143,7 @@ async fn verdicts(e: &Evaluator, id: Option<&str>) -> Result<Vec<Row>, Problem> 
     if !e.has_table("verdicts") {
         return Ok(Vec::new());
     }
-    let of = id.map_or(String::new(), |id| format!(" AND subject = {}", quoted(id)));
+    let of = id.map_or(String::new(), |id| format!(" AND subject = {}", text_literal(id)));
     let sql = format!(
         "SELECT subject, verdict, reviewer, reason, time FROM verdicts WHERE subject_kind = 'incident'{of} ORDER BY time"
     );

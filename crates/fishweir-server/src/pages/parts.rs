@@ -241,11 +241,6 @@ pub(crate) fn inside(column: &str, p: Interval) -> String {
     format!("{column} >= {from} AND {column} < {to}")
 }
 
-/// Returns a text as a literal of SQL.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// Returns a sentence for a page whose tables do not exist yet.
 pub(crate) fn absent(what: &str) -> Markup {
     html! { section.box { p.lead { (what) } p { "The model graph has not made this yet: " code { "fishweir run" } " does, and the server does so by itself on its schedule." } } }

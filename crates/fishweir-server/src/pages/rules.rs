@@ -2,11 +2,11 @@
 
 use axum::extract::Path;
 use fishweir_labels::{Rule, rule_book, rule_book_sql};
-use fishweir_metrics::{Evaluator, Interval, parse_time};
+use fishweir_metrics::{Evaluator, Interval, parse_time, text_literal};
 use fishweir_report::{Line, Plot, amount};
 use maud::{Markup, html};
 
-use super::parts::{self, Row, encoded, inside, number, quoted, text};
+use super::parts::{self, Row, encoded, inside, number, text};
 use super::{Answer, Look, cached};
 use crate::period::asked;
 use crate::problem::Problem;
@@ -113,8 +113,8 @@ pub(crate) async fn one(look: Look, Path((defence, rule)): Path<(String, String)
 async fn days(e: &Evaluator, defence: &str, rule: &str, p: Interval) -> Result<Vec<Row>, Problem> {
     let sql = format!(
         "SELECT day, sum(hits) AS hits, sum(stopped) AS stopped, sum(good_stopped) AS good_stopped, sum(precision * hits) / nullif(sum(CASE WHEN precision IS NOT NULL THEN hits END), 0) AS precision, min(precision_low) AS low, max(precision_high) AS high FROM rule_outcomes WHERE coalesce(defence, '') = {} AND coalesce(rule, '') = {} AND {} GROUP BY 1 ORDER BY 1",
-        quoted(defence),
-        quoted(rule),
+        text_literal(defence),
+        text_literal(rule),
         inside("day", p)
     );
     Ok(e.rows(&sql).await?)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use fishweir_detect::{Effect, Impact, discoveries};
-use fishweir_metrics::{DAY_US, Evaluator, Grain, Interval, Question, parse_time};
+use fishweir_metrics::{DAY_US, Evaluator, Grain, Interval, Question, parse_time, text_literal};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ImpactArgs};
@@ -55,9 +55,9 @@ async fn events(evaluator: &Evaluator, args: &ImpactArgs) -> Result<Vec<(i64, Op
         out.push((parse_time(text).context("--event")?, None));
     }
     if let Some(kind) = &args.notes {
-        let kind = kind.replace('\'', "''");
+        let kind = text_literal(kind);
         let sql =
-            format!("SELECT CAST(time AS BIGINT) AS us, title FROM notes WHERE kind = '{kind}' ORDER BY 1");
+            format!("SELECT CAST(time AS BIGINT) AS us, title FROM notes WHERE kind = {kind} ORDER BY 1");
         for r in evaluator.rows(&sql).await? {
             if let Some(us) = r.get("us").and_then(Value::as_i64) {
                 out.push((us, r.get("title").and_then(Value::as_str).map(str::to_owned)));
