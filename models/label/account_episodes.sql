@@ -4,8 +4,8 @@ description: >-
   Every day on which an account was used from a device or a network that it had not been used from in the six weeks before, or on
   which a known device spoke like another program (JA4) and looked at account pages without watching; with what is known of that
   use by the end of the day; what the labelling functions judge. Accounts first seen within the week
-  before are left out; those never seen before are in it from the eighth day of data on, without `history_days`. Nothing later
-  than the day is in it.
+  before are left out; those never seen before are in it from the eighth day of data on, without `history_days`, unless they signed up
+  on the day or the day before. Nothing later than the day is in it.
 version: 5
 grain: day
 time: day
@@ -19,13 +19,20 @@ WITH seen AS (
 ), told AS (
   -- Days from which on an account that was never seen has been away, not just outside what is kept.
   SELECT DISTINCT d + 7 AS told_d, true AS is_told FROM account_uses WHERE day >= $from - INTERVAL '7 days' AND day < $to - INTERVAL '7 days'
+), signed_up AS (
+  SELECT DISTINCT account AS s_account, CAST(floor(CAST(hour AS BIGINT) / 86400000000) AS BIGINT) + later AS s_d
+  FROM account_change_hours CROSS JOIN (VALUES (0), (1)) AS more (later)
+  WHERE hour >= $from - INTERVAL '1 day' AND hour < $to AND change = 'signup'
 ), fresh AS (
-  SELECT u.* FROM told t RIGHT JOIN (
-    -- Programs are renewed all the time: another one alone is looked at only where it did what thieves do.
-    SELECT * FROM account_uses WHERE day >= $from AND day < $to AND (device_last IS NULL OR network_last IS NULL
-      OR (new_program AND account_pages > 0 AND licences = 0))
-  ) u ON t.told_d = u.d
-  WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND t.is_told IS NOT NULL)
+  -- An account that nobody had before is not taken by whoever made it, whatever they want with it.
+  SELECT u.* FROM signed_up s RIGHT JOIN (
+    SELECT x.*, t.is_told FROM told t RIGHT JOIN (
+      -- Programs are renewed all the time: another one alone is looked at only where it did what thieves do.
+      SELECT * FROM account_uses WHERE day >= $from AND day < $to AND (device_last IS NULL OR network_last IS NULL
+        OR (new_program AND account_pages > 0 AND licences = 0))
+    ) x ON t.told_d = x.d
+  ) u ON s.s_account = u.account AND s.s_d = u.d
+  WHERE u.account_first <= u.d - 7 OR (u.account_first IS NULL AND u.is_told IS NOT NULL AND s.s_account IS NULL)
 ), signed_in AS (
   -- Only accounts with an episode are looked up, before anything is summed.
   SELECT CAST(floor(CAST(l.hour AS BIGINT) / 86400000000) AS BIGINT) AS d, l.account, l.device, l.asn, min(l.identifier) AS identifier,

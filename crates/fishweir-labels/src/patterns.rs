@@ -232,7 +232,8 @@ fn held(o: &ClientSums) -> f64 {
 
 // Addresses that the surge draws from, seen or not, if each is as likely: those that would repeat themselves as often (Simpson 1949).
 // WHY not their number: in hours of an attack many visitors come, each with an address of its own; they repeat nothing.
-// What the busiest address brings beyond the usual is left out: one busy machine beside many says nothing of the many.
+// The busiest address counts as one and what it brings beyond the usual not at all: one busy machine beside many says nothing of
+// the many.
 fn address_pool(look: &Look) -> f64 {
     let (o, b) = (&look.odd, &look.odd_before);
     let squares = |c: &ClientSums| if c.even_ips > 0.0 { c.requests.powi(2) / c.even_ips } else { 0.0 };
@@ -244,7 +245,8 @@ fn address_pool(look: &Look) -> f64 {
     let others = squares(o) - o.busiest_ip.powi(2) + (o.busiest_ip - apart).powi(2);
     let own = (others - (o.requests - apart) - (squares(b) - b.requests) * look.scale).max(1.0);
     // Few requests repeat nothing by chance: no more than twice what was seen.
-    (net * (net - 1.0) / own).min(2.0 * beyond_usual(look).ips)
+    let beside = f64::from(u8::from(apart > 0.0));
+    (net * (net - 1.0) / own + beside).min(2.0 * beyond_usual(look).ips)
 }
 
 // Variance of the minutes over their mean: one for requests that come by chance at an even pace.
@@ -356,7 +358,7 @@ mod tests {
             ..ClientSums::default()
         };
         let pool = address_pool(&look(with(35.0), &[]));
-        assert!((pool - 64.0).abs() < 1.0, "{pool}");
+        assert!((pool - 65.0).abs() < 1.0, "{pool}");
         let dozen = ClientSums {
             requests: 1_000.0,
             ips: 12.0,

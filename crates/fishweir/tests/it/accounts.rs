@@ -227,6 +227,35 @@ fn a_session_that_speaks_like_another_program_and_goes_is_stolen() {
     );
 }
 
+// Nobody used these accounts before: on the seventh day that may be chance, afterwards it is told; those that sign up are not taken.
+#[test]
+fn who_comes_to_a_silent_account_is_looked_at_and_who_makes_one_is_not() {
+    let mut w = World::default();
+    (1..=12).for_each(|day| w.members(day));
+    let look = |w: &mut World, day: u32, n: u32| {
+        let device = format!("web-{n}");
+        let from = From { device: &device, asn: 64_990, country: "BR", program: "t13d-tool" };
+        w.login(&at(day, 30_000 + n), &format!("name{n}"), Some(n), from, "success");
+        w.request(&at(day, 30_003 + n), n, from, "/account");
+    };
+    [(7, 900), (8, 901), (11, 902)].into_iter().for_each(|(day, n)| look(&mut w, day, n));
+    for (signed_up, looked, n) in [(9, 9, 910), (10, 11, 911)] {
+        let line = json!({"time": at(signed_up, 29_000), "account": format!("m{n}"), "change": "signup", "actor": "member",
+            "device": format!("web-{n}"), "asn": 64_990, "country": "BR", "event_id": format!("s{n}")});
+        let _ = writeln!(w.changes, "{line}");
+        look(&mut w, looked, n);
+    }
+    let p = Project::new();
+    w.ingest(&p);
+    p.ok(&["run"]);
+    let unseen = p.sql(
+        "SELECT CAST(day AS VARCHAR) AS day FROM account_episodes WHERE history_days IS NULL ORDER BY 1",
+    );
+    let days: Vec<&str> =
+        unseen.as_array().unwrap().iter().filter_map(|r| r["day"].as_str()).map(|d| &d[..10]).collect();
+    assert_eq!(days, ["2026-10-08", "2026-10-11"], "{unseen:#}");
+}
+
 #[test]
 fn judgements_of_a_sample_say_how_good_the_labels_are() {
     let p = Project::new();
