@@ -37,7 +37,8 @@ impl HalfFairPool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // INVARIANT: spillers hold no more than what the others leave: above the half nobody grows beyond its own part.
+    // INVARIANT: while what cannot spill stays as it is, spillers hold no more than it leaves them: above the half nobody grows
+    // beyond its own part. Who holds the half has no part beside it: hash tables that cannot spill need what nobody uses.
     fn room(&self, held: &Held, reservation: &MemoryReservation) -> usize {
         if !can_spill(reservation) {
             return self.bytes.saturating_sub(held.unspillable + held.spillable);
