@@ -9,7 +9,6 @@ mod accumulate;
 mod functions;
 mod hash;
 mod pinned;
-mod pool;
 mod session;
 mod sketch;
 

@@ -7,7 +7,7 @@ use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::TrackConsumersPool;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
@@ -17,7 +17,6 @@ use url::Url;
 
 use crate::functions::{aggregate_functions, scalar_functions};
 use crate::hash::hash_function;
-use crate::pool::HalfFairPool;
 
 /// Limits and places of the engine.
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ impl Engine {
             None => DiskManagerMode::OsTmpDirectory,
         };
         let top = NonZeroUsize::MIN.saturating_add(4);
-        let pool = TrackConsumersPool::new(HalfFairPool::new(config.memory_bytes), top);
+        let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
