@@ -57,7 +57,7 @@ fn numbers<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Int64Array {
 }
 
 /// The numbers of texts met lately. WHY: fingerprints, agents and countries come again and again, and to find one here takes a
-/// tenth of the time of its hash; a text that never comes again hardly notices.
+/// fraction of the time of its hash; a text that never comes again hardly notices.
 struct Memo<'a>(Vec<(&'a str, i64)>);
 
 impl<'a> Memo<'a> {

@@ -100,7 +100,7 @@ pub(crate) async fn load_days(
     let days: Vec<i64> =
         (first..span.to_us.div_euclid(DAY_US) + i64::from(span.to_us % DAY_US != 0)).collect();
     if catalog.lake().existing(DAYS).await?.is_none() {
-        return Ok(days.iter().map(|_| None).collect());
+        return Ok(vec![None; days.len()]);
     }
     let mut out = Vec::with_capacity(days.len());
     for some in days.chunks(DAYS_AT_ONCE) {
