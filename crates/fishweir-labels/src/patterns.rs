@@ -366,7 +366,9 @@ mod tests {
             busiest_ip: 83.3,
             ..ClientSums::default()
         };
-        assert!(address_pool(&look(dozen, &[])) < 12.1);
+        // A dozen in equal shares are as even as twelve and an eighth by chance, with the busiest apart or not.
+        let pool = address_pool(&look(dozen, &[]));
+        assert!((pool - 12.13).abs() < 0.05, "{pool}");
     }
 
     #[test]
