@@ -254,9 +254,10 @@ impl BurstScan {
 
     /// Returns score and expectation like [`Self::peek`], the score from the likelihood of the count: sharper than the
     /// other where hardly anything is expected, and quick to answer there, so only for what seldom comes by chance.
+    /// `besides` is expected besides what the series expects.
     #[must_use]
-    pub fn peek_rare(&self, count: f64, part: f64) -> Option<(f64, f64)> {
-        let expected = self.expected_now(part)?;
+    pub fn peek_rare(&self, count: f64, part: f64, besides: f64) -> Option<(f64, f64)> {
+        let expected = self.expected_now(part)? + besides;
         let mu = expected.max(0.1);
         let deviance = 2.0 * (count * (count.max(1e-9) / mu).ln() - (count - mu));
         let z = if count > mu { (deviance / self.spread(0, mu)).sqrt() } else { 0.0 };
@@ -595,10 +596,12 @@ mod tests {
             scan
         };
         let (rare, busy) = (feed(0.0), feed(10.0));
-        let z = |s: &BurstScan, k: f64| s.peek_rare(k, 1.0).expect("three days").0;
+        let z = |s: &BurstScan, k: f64| s.peek_rare(k, 1.0, 0.0).expect("three days").0;
         assert!(z(&rare, 12.0) > 8.0 && rare.peek(12.0, 1.0).expect("three days").0 < 7.0);
         assert!(z(&rare, 4.0) < 6.0 && z(&rare, 0.0) < 1e-9);
         assert!(z(&busy, 12.0) < 1.0 && z(&busy, 60.0) > 8.0);
+        let (z_besides, expected) = rare.peek_rare(12.0, 1.0, 10.0).expect("three days");
+        assert!(z_besides < 1.0 && (10.0..10.1).contains(&expected), "{z_besides} {expected}");
     }
 
     #[test]

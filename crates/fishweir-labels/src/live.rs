@@ -541,6 +541,7 @@ impl LiveWatch {
         let row: Vec<f64> = minute.series.iter().map(|c| value(c.n)).collect();
         let share = self.newcomers.share();
         let odd: Vec<f64> = minute.series.iter().map(|c| value(c.strange(share))).collect();
+        self.newcomers.end_minute(row[0]);
         self.marks.tick(&self.odd_counts[0], whole && self.scans.is_some(), share);
         for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
@@ -614,12 +615,16 @@ impl LiveWatch {
     fn many(&self, all: &[Count], part: f64, came: Came) -> bool {
         let Some(whole) = all.first() else { return false };
         let k = whole.strange(self.newcomers.share());
-        let strangers = || {
-            let (z, expected) = self.scans.as_ref()?.first()?.peek_rare(k, part)?;
+        let far = |k: f64, besides: f64| {
+            let (z, expected) = self.scans.as_ref()?.first()?.peek_rare(k, part, besides)?;
             Some(z >= self.scan.open_z + EARLY_MARGIN && k - expected >= self.scan.excess_min)
         };
+        // Who is signed in may turn out to be a member, but so many members on new devices seldom come together either.
+        #[expect(clippy::cast_precision_loss, reason = "clients of a minute")]
+        let undecided = || far(came.strangers as f64, self.newcomers.usual(whole.n)?);
         self.marks.is_foreign_burst(whole.foreign, part, came.foreign)
-            || (came.strangers >= STRANGERS_TOGETHER && strangers().unwrap_or(false))
+            || (came.strangers >= STRANGERS_TOGETHER
+                && (far(k, 0.0) == Some(true) || undecided() == Some(true)))
     }
 
     // Strangers above expectation on a series, where they stand out now: over the last seconds, or over the

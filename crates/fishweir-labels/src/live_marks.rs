@@ -131,7 +131,7 @@ impl Marks {
         let one = self.all.get(&(FOREIGN, 0));
         let (margin, least) =
             if clients >= SEVERAL { (0.0, SEVERAL_MIN) } else { (EARLY_MARGIN, self.config.excess_min) };
-        one.and_then(|one| one.scan.peek_rare(k, part))
+        one.and_then(|one| one.scan.peek_rare(k, part, 0.0))
             .is_some_and(|(z, expected)| z >= self.config.open_z + margin && k - expected >= least)
     }
 

@@ -16,6 +16,9 @@ const NEWCOMERS_MAX: usize = 100_000;
 const HITS_MAX: usize = 60;
 /// Share that stays strange before anything is seen, worth this many requests.
 const PRIOR: (f64, f64) = (0.3, 60.0);
+/// Minutes that tell how many newcomers are usual, and how many of them it takes.
+const USUAL_MIN: usize = 60;
+const USUAL_LEAST_MIN: usize = 15;
 /// Requests that the share remembers.
 const MEMORY: f64 = 3_000.0;
 
@@ -50,9 +53,34 @@ pub(super) struct Newcomers {
     by_first: VecDeque<(i64, i64)>,
     stayed: f64,
     turned: f64,
+    /// Signed-in strangers who came in the present minute.
+    came: f64,
+    /// Those of each minute before, and all its requests.
+    minutes: VecDeque<[f64; 2]>,
 }
 
 impl Newcomers {
+    /// Returns how many signed-in strangers usually come beside so many requests; `None` until enough minutes were seen.
+    ///
+    /// A launch brings more of both.
+    pub(super) fn usual(&self, requests: f64) -> Option<f64> {
+        let sum = |i: usize| self.minutes.iter().map(|m| m[i]).sum::<f64>();
+        let told = self.minutes.len() >= USUAL_LEAST_MIN && sum(1) > 0.0;
+        // One more than were seen: none in an hour does not mean never.
+        told.then(|| (sum(0) + 1.0) / sum(1) * requests)
+    }
+
+    /// Ends a minute with so many requests; NaN when it was not whole.
+    pub(super) fn end_minute(&mut self, requests: f64) {
+        let came = std::mem::take(&mut self.came);
+        if requests.is_finite() {
+            self.minutes.push_back([came, requests]);
+            if self.minutes.len() > USUAL_MIN {
+                self.minutes.pop_front();
+            }
+        }
+    }
+
     /// Returns the share of signed-in strangers' requests that stays strange.
     pub(super) fn share(&self) -> f64 {
         (self.stayed + PRIOR.0 * PRIOR.1) / (self.stayed + self.turned + PRIOR.1)
@@ -82,8 +110,9 @@ impl LiveWatch {
         let full = self.newcomers.sessions.len() >= NEWCOMERS_MAX;
         let known = session.filter(|s| !full || self.newcomers.sessions.contains_key(s));
         let Some(session) = known else { return self.recount(&counted, 0.0) };
-        let first = counted.second;
+        let (first, pending) = (counted.second, counted.pending);
         let one = self.newcomers.sessions.entry(session).or_insert_with(|| {
+            self.newcomers.came += f64::from(u8::from(pending));
             self.newcomers.by_first.push_back((first, session));
             Session { first, hits: Vec::new(), given_up: false }
         });
@@ -160,5 +189,27 @@ impl LiveWatch {
         if is_present {
             self.marks.recount(h, odd);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newcomers_are_usual_as_many_as_they_are_among_the_requests() {
+        let mut all = Newcomers::default();
+        for minute in 0..100 {
+            assert_eq!(all.usual(600.0).is_some(), minute >= USUAL_LEAST_MIN, "{minute}");
+            all.came += if minute < 40 { 50.0 } else { 2.0 };
+            all.end_minute(600.0);
+            all.end_minute(f64::NAN);
+        }
+        let usual = |n: f64| all.usual(n).expect("an hour");
+        assert!((usual(600.0) - 121.0 / 60.0).abs() < 1e-9, "of the last hour: {}", usual(600.0));
+        assert!((usual(6_000.0) - 10.0 * usual(600.0)).abs() < 1e-9, "a launch");
+        let mut nobody = Newcomers::default();
+        (0..60).for_each(|_| nobody.end_minute(0.0));
+        assert_eq!(nobody.usual(1.0), None);
     }
 }
