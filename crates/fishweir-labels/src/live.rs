@@ -541,7 +541,7 @@ impl LiveWatch {
         let row: Vec<f64> = minute.series.iter().map(|c| value(c.n)).collect();
         let share = self.newcomers.share();
         let odd: Vec<f64> = minute.series.iter().map(|c| value(c.strange(share))).collect();
-        self.newcomers.end_minute(row[0]);
+        self.newcomers.end_minute(row[0], minute.series[0].pending);
         self.marks.tick(&self.odd_counts[0], whole && self.scans.is_some(), share);
         for (all, values) in [(&mut self.counts, &row), (&mut self.odd_counts, &odd)] {
             all.iter_mut().zip(values).for_each(|(q, v)| q.push_back(*v));
@@ -744,6 +744,11 @@ impl LiveWatch {
     fn say(&mut self, k: usize, event: &'static str, now_us: i64) -> Option<LiveEvent> {
         let Judged { evidence: e, excess, requests, top } = self.judge(k, now_us)?;
         let told = self.scans.is_some();
+        // No more strangers than a crowd brings by itself are part of the crowd.
+        if k == STRANGERS && event == "open" && excess < 1.0 && self.open[VOLUME].is_some() {
+            self.open[STRANGERS] = None;
+            return None;
+        }
         // A surge that strangers bring is the burst beside it, and said once.
         if k == VOLUME
             && e.stranger_share.is_some_and(|s| s >= SAME_SHARE)

@@ -13,6 +13,8 @@ use crate::raw::{ClientSums, Look, RouteSums};
 
 const BEFORE_MIN: usize = 60;
 const GAP_MIN: usize = 3;
+/// Times as many members as before that are taken for a crowd.
+const CROWD_MAX: f64 = 10.0;
 const NEARLY_ALL: f64 = 0.7;
 
 /// What is known of an open surge.
@@ -28,6 +30,28 @@ struct Windows<'a> {
     before: Vec<&'a Minute>,
     during: Vec<&'a Minute>,
     scale: f64,
+}
+
+impl Windows<'_> {
+    // How many times as many members come as before, once at least: a crowd brings newcomers in proportion. WHY the smaller of
+    // requests and clients: members whose programs try again are no more members.
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
+    fn crowd(&self) -> f64 {
+        let requests = |m: &Minute| m.series.first().map_or(0.0, |c| c.n - c.odd);
+        let clients = |m: &Minute| (distinct(m) - m.strangers.clients()).max(0.0);
+        let own: Vec<&Minute> = self.before.iter().copied().filter(|m| m.number > 0).collect();
+        let times = |before: &[&Minute], f: &dyn Fn(&Minute) -> f64| {
+            let usual = sum(before, f) / before.len().max(1) as f64 * self.scale * self.before.len() as f64;
+            (usual > 0.0).then(|| sum(&self.during, f) / usual)
+        };
+        // Minutes that were sealed before us do not say how many clients came.
+        let both = [times(&self.before, &requests), times(&own, &clients)];
+        both.into_iter().flatten().reduce(f64::min).unwrap_or(1.0).clamp(1.0, CROWD_MAX)
+    }
+}
+
+fn distinct(m: &Minute) -> f64 {
+    if m.clients.is_empty() { m.distinct } else { m.clients.clients() }
 }
 
 fn sum(all: &[&Minute], f: impl Fn(&Minute) -> f64) -> f64 {
@@ -91,25 +115,27 @@ impl LiveWatch {
     #[expect(clippy::cast_precision_loss, reason = "minutes")]
     fn look_at(&self, open: &Open, w: &Windows<'_>) -> Look {
         let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
-        let share = self.newcomers.share();
+        let during = |f: &dyn Fn(Count) -> f64, i: usize| sum(&w.during, |m| f(of(m, i)));
+        let before = |f: &dyn Fn(Count) -> f64, i: usize| sum(&w.before, |m| f(of(m, i)));
+        let surge = Count { n: during(&|c| c.n, 0), pending: during(&|c| c.pending, 0), ..Count::default() };
+        let (share, share0) = (self.newcomers.share_in_surge(&surge), self.newcomers.share());
+        let crowd = w.crowd();
         let series = |i: usize| {
-            let both =
-                |f: &dyn Fn(Count) -> f64| (sum(&w.during, |m| f(of(m, i))), sum(&w.before, |m| f(of(m, i))));
-            let ((n, n0), (odd, odd0), (failed, failed0)) =
-                (both(&|c| c.n), both(&|c| c.strange(share)), both(&|c| c.failed));
+            let (n, n0) = (during(&|c| c.n, i), before(&|c| c.n, i));
+            let (odd, odd0) = (during(&|c| c.strange(share), i), before(&|c| c.strange(share0), i) * crowd);
+            let (failed, failed0) = (during(&|c| c.failed, i), before(&|c| c.failed, i));
             RouteSums { n, n0, odd, odd0, mine: odd, mine0: odd0, failed, failed0, ..RouteSums::default() }
         };
         // Minutes that were sealed before us do not say who was foreign.
         let own: Vec<&Minute> = w.before.iter().copied().filter(|m| m.number > 0).collect();
         let usual = |f: &dyn Fn(Count) -> f64| {
-            sum(&own, |m| f(of(m, 0))) * w.scale * w.before.len() as f64 / own.len().max(1) as f64
+            sum(&own, |m| f(of(m, 0))) * crowd * w.scale * w.before.len() as f64 / own.len().max(1) as f64
         };
-        let net = |f: &dyn Fn(Count) -> f64| sum(&w.during, |m| f(of(m, 0))) - usual(f);
-        let brought = net(&|c| c.strange(share));
+        let brought = during(&|c| c.strange(share), 0) - usual(&|c| c.strange(share0));
+        let foreign = during(&|c| c.foreign, 0) - usual(&|c| c.foreign);
         let named = self.routes.iter().enumerate();
         let routes = named.filter_map(|(i, r)| Some(RouteSums { route: r.clone()?, ..series(i) })).collect();
         let whole = series(0);
-        let distinct = |m: &Minute| if m.clients.is_empty() { m.distinct } else { m.clients.clients() };
         Look {
             scale: w.scale,
             odd: ClientSums {
@@ -125,10 +151,41 @@ impl LiveWatch {
                 .homes
                 .as_ref()
                 .filter(|_| brought > 0.0 && !own.is_empty())
-                .map(|_| (net(&|c| c.foreign) / brought).clamp(0.0, 1.0)),
+                .map(|_| (foreign / brought).clamp(0.0, 1.0)),
             busiest: open.clients.busiest(),
             routes,
             ..Look::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(number: i64, requests: f64, odd: f64, clients: i64) -> Minute {
+        let mut m = Minute { number, distinct: 10.0, ..Minute::default() };
+        m.series.push(Count { n: requests, odd, ..Count::default() });
+        (0..clients).for_each(|c| m.clients.add(c, 1, 1_000));
+        m
+    }
+
+    #[test]
+    fn a_crowd_is_more_members_not_more_requests_nor_strangers() {
+        let of = |before: &[Minute], during: &[Minute]| {
+            let scale = during.len() as f64 / before.len() as f64;
+            Windows { before: before.iter().collect(), during: during.iter().collect(), scale }.crowd()
+        };
+        let calm: Vec<Minute> = (1..=4).map(|m| minute(m, 100.0, 5.0, 10)).collect();
+        let sealed: Vec<Minute> = (1..=4).map(|_| minute(0, 100.0, 5.0, 0)).collect();
+        let crowd = [minute(5, 385.0, 5.0, 50), minute(6, 385.0, 5.0, 50)];
+        assert!((of(&calm, &crowd) - 4.0).abs() < 1e-9, "{}", of(&calm, &crowd));
+        assert!((of(&sealed, &crowd) - 4.0).abs() < 1e-9, "sealed minutes have no clients");
+        let close_to_one = |during: &[Minute]| (of(&calm, during) - 1.0).abs() < 1e-9;
+        assert!(close_to_one(&[minute(5, 900.0, 5.0, 10)]), "the same members try again");
+        assert!(close_to_one(&[minute(5, 900.0, 805.0, 50)]), "strangers are no crowd");
+        assert!(close_to_one(&[minute(5, 9.0, 0.0, 1)]), "fewer than before");
+        assert!((of(&[], &crowd) - 1.0).abs() < 1e-9, "nothing is known of before");
+        assert!((of(&calm, &[minute(5, 9e6, 0.0, 500)]) - CROWD_MAX).abs() < 1e-9);
     }
 }

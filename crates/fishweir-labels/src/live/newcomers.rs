@@ -19,6 +19,8 @@ const PRIOR: (f64, f64) = (0.3, 60.0);
 /// Minutes that tell how many newcomers are usual, and how many of them it takes.
 const USUAL_MIN: usize = 60;
 const USUAL_LEAST_MIN: usize = 15;
+/// Times as many undecided requests as usual that members bring who all come on new devices.
+const CROWD: f64 = 3.0;
 /// Requests that the share remembers.
 const MEMORY: f64 = 3_000.0;
 
@@ -45,6 +47,16 @@ struct Session {
     given_up: bool,
 }
 
+/// A minute that has ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    requests: f64,
+    /// Signed-in strangers who came in it.
+    came: f64,
+    /// Requests of those who were still waited for at its end.
+    pending: f64,
+}
+
 /// Sessions of strangers that are waited for.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
@@ -55,8 +67,7 @@ pub(super) struct Newcomers {
     turned: f64,
     /// Signed-in strangers who came in the present minute.
     came: f64,
-    /// Those of each minute before, and all its requests.
-    minutes: VecDeque<[f64; 2]>,
+    minutes: VecDeque<Ended>,
 }
 
 impl Newcomers {
@@ -64,17 +75,30 @@ impl Newcomers {
     ///
     /// A launch brings more of both.
     pub(super) fn usual(&self, requests: f64) -> Option<f64> {
-        let sum = |i: usize| self.minutes.iter().map(|m| m[i]).sum::<f64>();
-        let told = self.minutes.len() >= USUAL_LEAST_MIN && sum(1) > 0.0;
-        // One more than were seen: none in an hour does not mean never.
-        told.then(|| (sum(0) + 1.0) / sum(1) * requests)
+        self.usual_of(|m| m.came, requests)
     }
 
-    /// Ends a minute with so many requests; NaN when it was not whole.
-    pub(super) fn end_minute(&mut self, requests: f64) {
+    fn usual_of(&self, f: impl Fn(&Ended) -> f64, requests: f64) -> Option<f64> {
+        let of = self.minutes.iter().map(|m| m.requests).sum::<f64>();
+        let told = self.minutes.len() >= USUAL_LEAST_MIN && of > 0.0;
+        // One more than were seen: none in an hour does not mean never.
+        told.then(|| (self.minutes.iter().map(f).sum::<f64>() + 1.0) / of * requests)
+    }
+
+    /// Returns the share that stays strange of the undecided requests in a surge.
+    ///
+    /// Beyond several times as many as are usual beside so many requests nobody is taken for a member who is about to watch.
+    pub(super) fn share_in_surge(&self, surge: &Count) -> f64 {
+        let usual = self.usual_of(|m| m.pending, surge.n).filter(|_| surge.pending > 0.0);
+        let beyond = usual.map_or(0.0, |usual| 1.0 - CROWD * usual / surge.pending);
+        self.share().max(beyond)
+    }
+
+    /// Ends a minute; NaN requests when it was not whole.
+    pub(super) fn end_minute(&mut self, requests: f64, pending: f64) {
         let came = std::mem::take(&mut self.came);
         if requests.is_finite() {
-            self.minutes.push_back([came, requests]);
+            self.minutes.push_back(Ended { requests, came, pending });
             if self.minutes.len() > USUAL_MIN {
                 self.minutes.pop_front();
             }
@@ -202,14 +226,20 @@ mod tests {
         for minute in 0..100 {
             assert_eq!(all.usual(600.0).is_some(), minute >= USUAL_LEAST_MIN, "{minute}");
             all.came += if minute < 40 { 50.0 } else { 2.0 };
-            all.end_minute(600.0);
-            all.end_minute(f64::NAN);
+            all.end_minute(600.0, 6.0);
+            all.end_minute(f64::NAN, 900.0);
         }
         let usual = |n: f64| all.usual(n).expect("an hour");
         assert!((usual(600.0) - 121.0 / 60.0).abs() < 1e-9, "of the last hour: {}", usual(600.0));
         assert!((usual(6_000.0) - 10.0 * usual(600.0)).abs() < 1e-9, "a launch");
+        let share = |pending: f64| all.share_in_surge(&Count { n: 600.0, pending, ..Count::default() });
+        assert_eq!([share(0.0), share(6.0), share(18.0)], [0.3; 3], "as usual, and as a crowd");
+        assert!((share(180.0) - 0.9).abs() < 0.01, "{}", share(180.0));
         let mut nobody = Newcomers::default();
-        (0..60).for_each(|_| nobody.end_minute(0.0));
+        (0..60).for_each(|_| nobody.end_minute(0.0, 0.0));
         assert_eq!(nobody.usual(1.0), None);
+        assert!(
+            (nobody.share_in_surge(&Count { n: 9.0, pending: 9.0, ..Count::default() }) - 0.3).abs() < 1e-9
+        );
     }
 }
