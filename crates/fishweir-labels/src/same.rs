@@ -62,7 +62,7 @@ fn floods(group: &[Surge]) -> Option<Vec<(usize, usize)>> {
 
 fn is_apart(flood: &Surge, below: &Surge) -> bool {
     let inside = excess_in(below, &[(flood.start, flood.end)]);
-    lasts(below, flood)
+    (lasts(below, flood) || follows(below, flood))
         && excess(flood) >= EXCESS_MIN
         && inside <= TRICKLE_SHARE * excess(flood)
         && excess(below) - inside >= EXCESS_MIN.max(inside)
@@ -71,6 +71,14 @@ fn is_apart(flood: &Surge, below: &Surge) -> bool {
 // Whether a burst is a stretch of something longer: one route of those that an attack takes in turn, say.
 fn is_part(one: &Surge, whole: &Surge) -> bool {
     lasts(whole, one) && excess_in(whole, &[(one.start, one.end)]) > TRICKLE_SHARE * excess(one)
+}
+
+// Whether a trickle begins where a flood ends: newcomers of the crowd that it came under, say.
+#[expect(clippy::cast_precision_loss, reason = "minutes")]
+fn follows(trickle: &Surge, flood: &Surge) -> bool {
+    let per_minute = |s: &Surge| excess(s) / minutes(s) as f64;
+    LONGER * (trickle.start.saturating_sub(flood.start)) >= (LONGER - 1) * minutes(flood)
+        && per_minute(trickle) <= TRICKLE_SHARE * per_minute(flood)
 }
 
 fn lasts(long: &Surge, short: &Surge) -> bool {
@@ -142,6 +150,18 @@ pub(crate) mod tests {
             surge(0, (2_000, 2_090), 40.0),
         ]);
         assert_eq!(series(&found), [vec![(0, 100)], vec![(0, 2_000)], vec![(3, 0)]]);
+    }
+
+    #[test]
+    fn what_trickles_on_after_a_flood_is_another_thing() {
+        let flood = [surge(0, (100, 142), 480.0), surge(3, (101, 135), 120.0)];
+        let after = |start: usize, per_min: f64| {
+            things([flood.as_slice(), &[surge(3, (start, start + 113), per_min)]].concat())
+        };
+        assert_eq!(series(&after(136, 5.0)), [vec![(0, 100), (3, 101)], vec![(3, 136)]]);
+        assert_eq!(after(136, 100.0).len(), 1, "a second wave");
+        assert_eq!(after(110, 5.0).len(), 1, "a part of it that goes on a while");
+        assert_eq!(after(136, 0.3).len(), 1, "next to nothing");
     }
 
     #[test]
