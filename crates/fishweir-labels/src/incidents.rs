@@ -568,7 +568,7 @@ impl NativeModel for DosIncidents {
             ..Model::native(
                 "dos_incidents",
                 "Surges of requests and bursts of strangers: attacks, crowds and what else they were.",
-                fingerprint(["incidents-36", &format!("{:?} {:?}", self.config, self.scan)]),
+                fingerprint(["incidents-37", &format!("{:?} {:?}", self.config, self.scan)]),
                 "start",
             )
         }

@@ -3,7 +3,7 @@
 //! Series that stand out at the same time mostly show one thing from several sides. A flood within a trickle of hours is
 //! another one: each would be measured and named by the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fishweir_detect::{Surge, group_surges};
 
@@ -20,7 +20,8 @@ const MOST: f64 = 0.5;
 
 /// Returns the bursts in groups that are one thing each, by the start of what they overlap with; no group is empty.
 pub(crate) fn things(bursts: Vec<Surge>) -> Vec<Vec<Surge>> {
-    group_surges(bursts, GROUP_GAP_MIN).into_iter().flat_map(apart).collect()
+    let groups = |all: Vec<Surge>| group_surges(all, GROUP_GAP_MIN).into_iter();
+    groups(bursts).flat_map(|g| groups(without_aftermath(g))).flat_map(apart).collect()
 }
 
 /// Returns the bursts of which the others show less than half: the bursts of any one series, or all that count different
@@ -62,7 +63,7 @@ fn floods(group: &[Surge]) -> Option<Vec<(usize, usize)>> {
 
 fn is_apart(flood: &Surge, below: &Surge) -> bool {
     let inside = excess_in(below, &[(flood.start, flood.end)]);
-    (lasts(below, flood) || follows(below, flood))
+    lasts(below, flood)
         && excess(flood) >= EXCESS_MIN
         && inside <= TRICKLE_SHARE * excess(flood)
         && excess(below) - inside >= EXCESS_MIN.max(inside)
@@ -73,12 +74,24 @@ fn is_part(one: &Surge, whole: &Surge) -> bool {
     lasts(whole, one) && excess_in(whole, &[(one.start, one.end)]) > TRICKLE_SHARE * excess(one)
 }
 
-// Whether a trickle begins where a flood ends: newcomers of the crowd that it came under, say.
+// A group without what trickles on after a flood: newcomers of the crowd that it came under, say. They are no part of the
+// flood and too few to be a thing of their own.
+fn without_aftermath(group: Vec<Surge>) -> Vec<Surge> {
+    let is_after = |s: &&Surge| group.iter().any(|flood| is_aftermath(s, flood));
+    let after: BTreeSet<(usize, usize)> =
+        group.iter().filter(is_after).map(|s| (s.series, s.start)).collect();
+    group.into_iter().filter(|s| !after.contains(&(s.series, s.start))).collect()
+}
+
+// Begins in the last quarter of a flood or later and brings little, a minute and in all.
 #[expect(clippy::cast_precision_loss, reason = "minutes")]
-fn follows(trickle: &Surge, flood: &Surge) -> bool {
+fn is_aftermath(after: &Surge, flood: &Surge) -> bool {
     let per_minute = |s: &Surge| excess(s) / minutes(s) as f64;
-    LONGER * (trickle.start.saturating_sub(flood.start)) >= (LONGER - 1) * minutes(flood)
-        && per_minute(trickle) <= TRICKLE_SHARE * per_minute(flood)
+    LONGER * after.start.saturating_sub(flood.start) >= (LONGER - 1) * minutes(flood)
+        && !lasts(after, flood)
+        && excess(flood) >= EXCESS_MIN
+        && excess(after) <= TRICKLE_SHARE * excess(flood)
+        && per_minute(after) <= TRICKLE_SHARE * per_minute(flood)
 }
 
 fn lasts(long: &Surge, short: &Surge) -> bool {
@@ -153,15 +166,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_trickles_on_after_a_flood_is_another_thing() {
+    fn what_trickles_on_after_a_flood_is_no_part_of_it() {
         let flood = [surge(0, (100, 142), 480.0), surge(3, (101, 135), 120.0)];
-        let after = |start: usize, per_min: f64| {
-            things([flood.as_slice(), &[surge(3, (start, start + 113), per_min)]].concat())
-        };
-        assert_eq!(series(&after(136, 5.0)), [vec![(0, 100), (3, 101)], vec![(3, 136)]]);
-        assert_eq!(after(136, 100.0).len(), 1, "a second wave");
-        assert_eq!(after(110, 5.0).len(), 1, "a part of it that goes on a while");
-        assert_eq!(after(136, 0.3).len(), 1, "next to nothing");
+        let with = |more: &[Surge]| series(&things([flood.as_slice(), more].concat()));
+        let alone = vec![(0, 100), (3, 101)];
+        let tail = surge(3, (136, 249), 5.0);
+        assert_eq!(with(&[tail.clone()]), [alone.clone()]);
+        assert_eq!(with(&[surge(3, (136, 140), 0.3)]), [alone.clone()]);
+        let wave = surge(0, (248, 290), 480.0);
+        assert_eq!(with(&[tail, wave]), [alone.clone(), vec![(0, 248)]], "joined by nothing else");
+        assert_eq!(
+            with(&[surge(3, (136, 170), 100.0)]),
+            [vec![(0, 100), (3, 101), (3, 136)]],
+            "a second wave"
+        );
+        assert_eq!(
+            with(&[surge(3, (110, 223), 5.0)]),
+            [vec![(0, 100), (3, 101), (3, 110)]],
+            "goes on a while"
+        );
+        assert_eq!(with(&[surge(5, (136, 1_000), 5.0)]), [alone, vec![(5, 136)]], "hours are a thing");
     }
 
     #[test]
