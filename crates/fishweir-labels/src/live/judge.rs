@@ -35,18 +35,26 @@ struct Windows<'a> {
 impl Windows<'_> {
     // How many times as many members come as before, once at least: a crowd brings newcomers in proportion. WHY the smaller of
     // requests and clients: members whose programs try again are no more members.
-    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     fn crowd(&self) -> f64 {
         let requests = |m: &Minute| m.series.first().map_or(0.0, |c| c.n - c.odd);
         let clients = |m: &Minute| (distinct(m) - m.strangers.clients()).max(0.0);
-        let own: Vec<&Minute> = self.before.iter().copied().filter(|m| m.number > 0).collect();
         let times = |before: &[&Minute], f: &dyn Fn(&Minute) -> f64| {
-            let usual = sum(before, f) / before.len().max(1) as f64 * self.scale * self.before.len() as f64;
+            let usual = self.usual(before, f);
             (usual > 0.0).then(|| sum(&self.during, f) / usual)
         };
-        // Minutes that were sealed before us do not say how many clients came.
-        let both = [times(&self.before, &requests), times(&own, &clients)];
+        let both = [times(&self.before, &requests), times(&self.own(), &clients)];
         both.into_iter().flatten().reduce(f64::min).unwrap_or(1.0).clamp(1.0, CROWD_MAX)
+    }
+
+    // The minutes before that were not sealed before us: only they say how many clients came and who was foreign.
+    fn own(&self) -> Vec<&Minute> {
+        self.before.iter().copied().filter(|m| m.number > 0).collect()
+    }
+
+    // What some of the minutes before would come to in the time of the surge.
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
+    fn usual(&self, some: &[&Minute], f: impl Fn(&Minute) -> f64) -> f64 {
+        sum(some, f) * self.scale * self.before.len() as f64 / some.len().max(1) as f64
     }
 }
 
@@ -112,7 +120,6 @@ impl LiveWatch {
         Windows { before, during, scale }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     fn look_at(&self, open: &Open, w: &Windows<'_>) -> Look {
         let of = |m: &Minute, i: usize| m.series.get(i).copied().unwrap_or_default();
         let during = |f: &dyn Fn(Count) -> f64, i: usize| sum(&w.during, |m| f(of(m, i)));
@@ -126,11 +133,8 @@ impl LiveWatch {
             let (failed, failed0) = (during(&|c| c.failed, i), before(&|c| c.failed, i));
             RouteSums { n, n0, odd, odd0, mine: odd, mine0: odd0, failed, failed0, ..RouteSums::default() }
         };
-        // Minutes that were sealed before us do not say who was foreign.
-        let own: Vec<&Minute> = w.before.iter().copied().filter(|m| m.number > 0).collect();
-        let usual = |f: &dyn Fn(Count) -> f64| {
-            sum(&own, |m| f(of(m, 0))) * crowd * w.scale * w.before.len() as f64 / own.len().max(1) as f64
-        };
+        let own = w.own();
+        let usual = |f: &dyn Fn(Count) -> f64| crowd * w.usual(&own, |m| f(of(m, 0)));
         let brought = during(&|c| c.strange(share), 0) - usual(&|c| c.strange(share0));
         let foreign = during(&|c| c.foreign, 0) - usual(&|c| c.foreign);
         let named = self.routes.iter().enumerate();
