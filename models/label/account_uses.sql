@@ -42,31 +42,21 @@ WITH used AS (
   WHERE hour >= $from - INTERVAL '42 days' AND hour < date_bin(INTERVAL '1 day', $to - INTERVAL '1 microsecond')
     AND account IS NOT NULL AND successes > 0
 ), habits AS (
-  -- Only accounts of this step are looked up. This side stands in memory whole: texts that are only compared are hashes, and
-  -- days that lie before every day of the step and within the six weeks of each are told apart no more.
-  SELECT h_days, account AS h_account, device AS h_device, asn AS h_asn, h_ja4, min(h_country) AS h_country, min(d) AS h_first, max(d) AS h_last
-  FROM (
-    SELECT b.d, b.account, b.device, b.asn, hash64(b.ja4) AS h_ja4, hash64(b.country) AS h_country,
+  -- Only accounts of this step are looked up. Days that lie before every day of the step and within the six weeks of each are
+  -- told apart no more. WHY: gathered to one value an account; a row for each earlier use would meet each use of the day.
+  SELECT b.account AS h_account, habits(
       CASE WHEN b.d >= CAST(CAST($from AS BIGINT) / 86400000000 AS BIGINT) OR b.d < CAST((CAST($to AS BIGINT) - 1) / 86400000000 AS BIGINT) - 42
-        THEN b.d ELSE 0 END AS h_days
-    FROM active a JOIN before b ON b.account = a.account
-  ) x GROUP BY 1, 2, 3, 4, 5
+        THEN b.d ELSE 0 END,
+      b.d, b.device, b.asn, hash64(b.ja4), hash64(b.country)) AS packed
+  FROM active a JOIN before b ON b.account = a.account GROUP BY 1
+), looked_up AS (
+  SELECT t.*, habit(h.packed, t.d, t.device, t.asn, hash64(t.ja4), hash64(t.country)) AS known
+  FROM habits h RIGHT JOIN present t ON h.h_account = t.account
 ), uses AS (
-  -- Columns of the present use are the same in every row of a group: texts are keys, of numbers the minimum is the value.
-  -- WHY: the minimum of a text is a piece of memory of its own in every group.
-  SELECT t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4,
-    min(t.requests) AS requests, min(t.served) AS served, min(t.refused) AS refused, min(t.licences) AS licences,
-    min(t.account_pages) AS account_pages, min(t.routes) AS routes, min(t.sessions) AS sessions, min(t.hours) AS hours,
-    min(t.first_at) AS first_at, min(t.last_at) AS last_at,
-    max(CASE WHEN h.h_device = t.device THEN h.h_last END) AS device_last,
-    max(CASE WHEN h.h_device = t.device AND h.h_ja4 = hash64(t.ja4) THEN h.h_last END) AS program_last,
-    max(CASE WHEN h.h_asn = t.asn THEN h.h_last END) AS network_last,
-    min(CASE WHEN h.h_asn = t.asn THEN h.h_first END) AS network_first,
-    max(CASE WHEN h.h_country = hash64(t.country) THEN h.h_last END) AS country_last,
-    min(h.h_first) AS account_first,
-    max(h.h_last) AS account_last
-  FROM habits h RIGHT JOIN present t ON h.h_account = t.account AND (h.h_days = 0 OR (h.h_days < t.d AND h.h_days >= t.d - 42))
-  GROUP BY t.d, t.account, t.account_id, t.device, t.asn, t.country, t.ja4
+  SELECT *, known['device_last'] AS device_last, known['program_last'] AS program_last, known['network_last'] AS network_last,
+    known['network_first'] AS network_first, known['country_last'] AS country_last, known['account_first'] AS account_first,
+    known['account_last'] AS account_last
+  FROM looked_up
 )
 -- WHY: a device may speak with several programs (player, browser view), so together they are one use; only a program that is
 -- new to a known device and asks for something is a use of its own; signing in often has a program of its own.

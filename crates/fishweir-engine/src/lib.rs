@@ -6,7 +6,9 @@
 //! every session.
 
 mod accumulate;
+mod compact;
 mod functions;
+mod habits;
 mod hash;
 mod pinned;
 mod session;

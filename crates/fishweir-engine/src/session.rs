@@ -15,7 +15,9 @@ use std::num::NonZeroUsize;
 use thiserror::Error;
 use url::Url;
 
+use crate::compact::CompactBuildSides;
 use crate::functions::{aggregate_functions, scalar_functions};
+use crate::habits;
 use crate::hash::hash_function;
 
 /// Limits and places of the engine.
@@ -99,11 +101,14 @@ impl Engine {
             .with_default_features()
             .with_config(self.config.clone())
             .with_runtime_env(Arc::clone(&self.runtime))
+            .with_physical_optimizer_rule(Arc::new(CompactBuildSides))
             .build();
         let ctx = SessionContext::new_with_state(state);
         aggregate_functions().into_iter().for_each(|f| ctx.register_udaf(f));
         scalar_functions().into_iter().for_each(|f| ctx.register_udf(f));
         ctx.register_udf(hash_function());
+        ctx.register_udaf(habits::gather());
+        ctx.register_udf(habits::lookup());
         for (name, table) in tables {
             ctx.register_table(name, table).map_err(EngineError::Start)?;
         }

@@ -1,7 +1,7 @@
 //! How an episode behaves, learned from uncertain labels. Pure.
 //!
 //! Logistic regression over binned features with a ridge penalty. The labels are probabilities, so doubt
-//! and rarity are part of the fit. Every episode is scored by a model that has not seen its account.
+//! and rarity are part of the fit. Every episode is scored by models that have not seen its account.
 
 use rayon::prelude::*;
 
@@ -17,6 +17,8 @@ const RIDGE: f64 = 1.0;
 const ROUNDS: usize = 30;
 /// Parts of the accounts, each scored by a model of the others.
 const FOLDS: u64 = 5;
+/// Times that the accounts are parted anew; a score is the mean, so that it hangs less on who fell together.
+const PARTINGS: u64 = 3;
 /// Benign episodes that are enough to learn from.
 const BENIGN_MAX: usize = 60_000;
 const WIDTH: usize = 1 + FEATURES * (BINS - 1);
@@ -24,8 +26,8 @@ const WIDTH: usize = 1 + FEATURES * (BINS - 1);
 /// One episode to learn from and to score.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// Account by hash: decides the part.
-    pub(crate) account: i64,
+    /// Decides the parts; the same for all episodes of an account.
+    pub(crate) draw: u64,
     pub(crate) features: [f32; FEATURES],
     /// Probability that it is a takeover, by the votes alone.
     pub(crate) label: f64,
@@ -42,7 +44,15 @@ pub(crate) fn trust(labels: &[f64]) -> f64 {
     n / (n + TAUGHT_HALF)
 }
 
-/// Returns the log odds of each sample by a model that never saw its account; `None` where there is
+// The part of a sample in one parting.
+fn part(s: &Sample, parting: u64) -> u64 {
+    let mut z = s.draw.wrapping_add((parting + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z ^ z >> 31) % FOLDS
+}
+
+/// Returns the log odds of each sample by models that never saw its account; `None` where there is
 /// nothing to learn from.
 pub(crate) fn scores(samples: &[Sample]) -> Option<Vec<f64>> {
     if samples.len() < 200 || taught(samples.iter().map(|s| s.label)) < TAUGHT_LEAST {
@@ -50,18 +60,22 @@ pub(crate) fn scores(samples: &[Sample]) -> Option<Vec<f64>> {
     }
     let cuts = cuts(samples);
     let rows: Vec<[u8; FEATURES]> = samples.iter().map(|s| binned(&s.features, &cuts)).collect();
-    let part = |s: &Sample| (s.account as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 61 & 7;
-    let models: Option<Vec<Vec<f64>>> = (0..FOLDS)
+    let models: Option<Vec<Vec<f64>>> = (0..PARTINGS * FOLDS)
         .into_par_iter()
-        .map(|fold| {
+        .map(|k| {
+            let (parting, fold) = (k / FOLDS, k % FOLDS);
             let train: Vec<usize> =
-                (0..samples.len()).filter(|i| part(&samples[*i]) % FOLDS != fold).collect();
+                (0..samples.len()).filter(|i| part(&samples[*i], parting) != fold).collect();
             learn(samples, &rows, &train)
         })
         .collect();
     let models = models?;
-    let of = |s: &Sample| &models[usize::try_from(part(s) % FOLDS).unwrap_or(0)];
-    Some(samples.iter().zip(&rows).map(|(s, r)| odds(of(s), r)).collect())
+    let of =
+        |s: &Sample, parting: u64| &models[usize::try_from(parting * FOLDS + part(s, parting)).unwrap_or(0)];
+    let mean = |(s, row): (&Sample, &[u8; FEATURES])| {
+        (0..PARTINGS).map(|parting| odds(of(s, parting), row)).sum::<f64>() / PARTINGS as f64
+    };
+    Some(samples.iter().zip(&rows).map(mean).collect())
 }
 
 // Borders at quantiles of what is seen, so that no unit matters.
@@ -216,7 +230,7 @@ mod tests {
                 features[1] = ((k * 31) % 17) as f32;
                 // One label in five of either kind is wrong.
                 let label = if taken == (k % 500 != 0) { 0.9 } else { 0.02 };
-                Sample { account: k, features, label }
+                Sample { draw: k.unsigned_abs(), features, label }
             })
             .collect()
     }

@@ -200,16 +200,23 @@ pub(crate) async fn load(
     while let Some(batch) = batches.next().await {
         read(&batch.map_err(PipelineError::query(&sql))?, functions.len(), &mut out)?;
     }
-    // A device may have an episode for each of its programs: rows come in any order and must fold alike.
-    out.sort_unstable_by_key(|e: &Episode| {
-        (e.day_us, e.account, e.device, e.asn, e.first_us, e.last_us, e.votes)
-    });
     let accusing = functions
         .iter()
         .enumerate()
         .filter(|(_, f)| f.vote == Vote::Takeover)
         .fold(0u64, |bits, (i, _)| bits | 1 << i);
-    Ok(folded(out, accusing))
+    Ok(in_order(out, accusing))
+}
+
+/// Returns one episode per account and day, in the order in which they began.
+///
+/// A device may have an episode for each of its programs: rows come in any order and fold alike, whatever the key of
+/// the pseudonyms.
+pub(crate) fn in_order(mut all: Vec<Episode>, accusing: u64) -> Vec<Episode> {
+    all.sort_unstable_by_key(|e| (e.day_us, e.account, e.first_us, e.last_us, e.votes, e.asn, e.device));
+    let mut all = folded(all, accusing);
+    all.sort_by_key(|e| (e.day_us, e.first_us, e.last_us, e.votes, e.account));
+    all
 }
 
 // A condition that cannot be planned is named by its function and file, not by our query.

@@ -28,7 +28,7 @@ const HISTORY_DAYS: i64 = 7;
 /// Days without a trace after which the next is another takeover.
 const GAP_DAYS: i64 = 14;
 /// Draws that tell how far the probabilities depend on chance and on the experts' beliefs.
-const DRAWS: u64 = 40;
+const DRAWS: u64 = 200;
 /// Standard deviation of what experts believe, in log odds.
 const DOUBT: f64 = 1.0;
 /// Log odds that a new use of a held account is the thief's or the buyer's: about one in five.
@@ -249,10 +249,17 @@ impl Lessons {
 
     // Learns behaviour from labels, and how votes and behaviour go together; whether there was enough.
     fn add_behaviour(&mut self, episodes: &[Episode], labels: &[f64]) -> bool {
+        // WHY: parted by when they were met, not by name: under another key of the pseudonyms the same accounts
+        // fall together.
+        let mut met: HashMap<i64, i64> = HashMap::new();
+        for e in episodes {
+            met.entry(e.account).and_modify(|us| *us = e.first_us.min(*us)).or_insert(e.first_us);
+        }
+        let draw = |e: &Episode| met.get(&e.account).copied().unwrap_or_default().unsigned_abs();
         let samples: Vec<Sample> = episodes
             .iter()
             .zip(labels)
-            .map(|(e, p)| Sample { account: e.account, features: e.features, label: *p })
+            .map(|(e, p)| Sample { draw: draw(e), features: e.features, label: *p })
             .collect();
         // WHY: one scale for all ways of access. Learned in each alone, the level at which its false calls
         // lie would confirm them.
@@ -615,5 +622,78 @@ impl NativeModel for AccountTakeovers {
         let said = Said { judged, takeovers, functions, active, told_from_us };
         let tables = tables::batches(&said, &self.functions, &self.label_source(), range.to_us, now_us)?;
         Ok(NativeOutput { range: Some(wide), tables })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::episodes::in_order;
+    use crate::functions::load_functions;
+
+    fn functions() -> Vec<Function> {
+        let one = |name: &str, vote: &str, takeover: f64, benign: f64| {
+            let text = format!(
+                "name: {name}\nversion: 1\nowner: x\nvote: {vote}\nwhen: new_device\nevidence: e\nexpects: {{ takeover: {takeover}, benign: {benign} }}\n"
+            );
+            (format!("labels/{name}.yaml"), text)
+        };
+        let all = [
+            one("a", "takeover", 0.6, 0.01),
+            one("b", "takeover", 0.5, 0.02),
+            one("c", "takeover", 0.4, 0.01),
+            one("d", "benign", 0.05, 0.6),
+        ];
+        load_functions(&all).unwrap()
+    }
+
+    // Members and a few thieves, some with two episodes on a day; `name` tells what the pseudonyms are.
+    fn episodes(name: impl Fn(i64) -> i64) -> Vec<Episode> {
+        let chance = |k: i64, what: u64| drawn(k.unsigned_abs(), what);
+        let one = |k: i64| {
+            let who = if k % 10 == 9 { k - 1 } else { k } % 1_800;
+            let taken = who % 60 == 0;
+            let fires = |i: u64, of_taken: f64, of_rest: f64| {
+                u64::from(chance(k, i) < if taken { of_taken } else { of_rest }) << i
+            };
+            let votes = fires(0, 0.6, 0.01) | fires(1, 0.5, 0.02) | fires(2, 0.4, 0.01) | fires(3, 0.05, 0.6);
+            let mut features = [0.0; crate::behaviour::FEATURES];
+            for (f, i) in features.iter_mut().zip(10..) {
+                #[expect(clippy::cast_possible_truncation, reason = "a feature")]
+                let value = chance(k, i) as f32;
+                *f = if taken && i < 12 { value + 0.5 } else { value };
+            }
+            let first_us = (k / 150) * DAY_US + (chance(k, 20) * DAY_US as f64) as i64;
+            Episode {
+                day_us: first_us.div_euclid(DAY_US) * DAY_US,
+                account: name(who),
+                account_id: name(who).to_string(),
+                device: name(k + 5_000),
+                first_us,
+                last_us: first_us + 1_000,
+                new_network: k % 3 == 0,
+                votes,
+                features,
+                traces: Traces { new_device: k % 2 == 0, ..Traces::default() },
+                ..Episode::default()
+            }
+        };
+        let mut all: Vec<Episode> = (0..3_000).map(one).collect();
+        all.sort_by_key(|e| (e.account, e.device));
+        all
+    }
+
+    // INVARIANT: what is said hangs on what was done, not on the key that makes the pseudonyms.
+    #[test]
+    fn another_key_of_the_pseudonyms_says_the_same() {
+        let functions = functions();
+        let said = |name: fn(i64) -> i64| {
+            let (judged, lessons) = judge(in_order(episodes(name), accusing(&functions)), &functions);
+            assert!(lessons.behaviour.iter().all(Option::is_some), "behaviour was not learned");
+            judged.into_iter().map(|j| (j.episode.first_us, j.p, j.low, j.high)).collect::<Vec<_>>()
+        };
+        let one = said(|k| k.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
+        assert!(one.iter().any(|(_, p, ..)| *p > 0.5) && one.iter().all(|(_, p, l, h)| l <= p && p <= h));
+        assert_eq!(one, said(|k| k.wrapping_mul(-0x2545_F491_4F6C_DD1D) ^ 77));
     }
 }
