@@ -84,6 +84,16 @@ impl Engine {
         self.config.target_partitions()
     }
 
+    /// Returns the engine for one of several queries that run side by side: the same memory, a share of the threads.
+    #[must_use]
+    pub fn beside(&self, queries: usize) -> Self {
+        let threads = (self.threads() / queries.max(1)).max(1);
+        Self {
+            runtime: Arc::clone(&self.runtime),
+            config: self.config.clone().with_target_partitions(threads),
+        }
+    }
+
     /// Makes the files of a store readable; call once per store root.
     pub fn register_store(&self, root: &Url, store: Arc<dyn ObjectStore>) {
         self.runtime.register_object_store(root, store);

@@ -103,6 +103,11 @@ impl Catalog {
         Ok(self.engine.session([])?)
     }
 
+    // The same for one of several queries that run side by side.
+    pub(crate) fn session_beside(&self, side_by_side: usize) -> Result<SessionContext, PipelineError> {
+        Ok(self.engine.beside(side_by_side).session([])?)
+    }
+
     /// Returns the rows of a query over the named tables.
     ///
     /// # Errors

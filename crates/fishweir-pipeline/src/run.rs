@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::physical_plan::common::spawn_buffered;
 use datafusion::prelude::SessionContext;
 use fishweir_events::{Grain, Interval, Stream, utc_microseconds};
 use fishweir_lake::{BatchStream, Table, TableSpec};
@@ -131,6 +132,9 @@ struct Step {
     keep_others: bool,
 }
 
+/// Batches that a query may be ahead of their writing.
+const BATCHES_AHEAD: usize = 4;
+
 /// What is due of one model, and what came of it.
 struct Job<'a> {
     model: &'a Model,
@@ -138,6 +142,8 @@ struct Job<'a> {
     steps: Vec<Step>,
     /// Announcement in the book, to be confirmed.
     seq: i64,
+    /// Models that are computed at the same time and share the threads.
+    side_by_side: usize,
     event: RunEvent,
 }
 
@@ -365,7 +371,7 @@ impl Runner {
                     }
                 }
                 Recipe::Sql(sql) => {
-                    let context = self.session(model, state, None).await?;
+                    let context = self.session(model, state, None, 1).await?;
                     let frame = bound(&context, &model.name, sql, Interval::new(0, 0)).await?;
                     self.catalog.table(&sql_spec(model, frame.schema().as_arrow())).await?;
                 }
@@ -401,7 +407,14 @@ impl Runner {
             let seq = state.book.announce(&model.name, model.version, &due, options.now_us).await?;
             let event =
                 RunEvent { model: model.name.clone(), steps: steps.len(), expired, ..RunEvent::default() };
-            jobs.push(Job { model, due, steps, seq, event });
+            jobs.push(Job { model, due, steps, seq, side_by_side: 1, event });
+        }
+        // WHY: rollups are many, and what they group is nearly unique: grouped in parts, sent about and grouped again it costs
+        // twice the work of one thread each. Of what is made from them, mostly one at a time is large and takes all threads.
+        let is_rollup = |j: &Job<'_>| !j.steps.is_empty() && j.model.inputs.iter().any(|i| is_stream(i));
+        let rollups = jobs.iter().filter(|j| is_rollup(j)).count();
+        for job in jobs.iter_mut().filter(|j| is_rollup(j)) {
+            job.side_by_side = options.parallel.clamp(1, rollups.max(1));
         }
         let (finished, failure) = self.run_jobs(jobs, state, options, progress).await;
         for Job { model, due, seq, event, .. } in finished {
@@ -420,7 +433,7 @@ impl Runner {
         progress: &dyn RunProgress,
     ) -> (Vec<Job<'a>>, Option<PipelineError>) {
         let one = |mut job: Job<'a>| async move {
-            let rows = self.run_model(job.model, state, &job.steps, &job.due, options, progress).await;
+            let rows = self.run_model(&job, state, options, progress).await;
             let failed = rows.map(|rows| job.event.rows = rows).err();
             (job, failed)
         };
@@ -447,13 +460,12 @@ impl Runner {
 
     async fn run_model(
         &self,
-        model: &Model,
+        job: &Job<'_>,
         state: &State,
-        steps: &[Step],
-        due: &[Interval],
         options: &RunOptions,
         progress: &dyn RunProgress,
     ) -> Result<i64, PipelineError> {
+        let Job { model, due, steps, side_by_side, .. } = job;
         let mut rows = 0;
         if let Some(native) = self.natives.get(&model.name) {
             for range in due {
@@ -470,20 +482,30 @@ impl Runner {
             return Ok(rows);
         }
         for step in steps {
-            rows += self.run_step(model, state, step).await?;
+            rows += self.run_step(model, state, step, *side_by_side).await?;
             progress.step(&model.name);
         }
         Ok(rows)
     }
 
-    async fn run_step(&self, model: &Model, state: &State, step: &Step) -> Result<i64, PipelineError> {
+    async fn run_step(
+        &self,
+        model: &Model,
+        state: &State,
+        step: &Step,
+        side_by_side: usize,
+    ) -> Result<i64, PipelineError> {
         let Recipe::Sql(sql) = &model.recipe else { return Ok(0) };
         let Some(mut table) = self.catalog.lake().existing(&model.name).await? else { return Ok(0) };
         let mut parts: Vec<BatchStream<'_>> = Vec::new();
         for generation in &step.generations {
-            let context = self.session(model, state, Some(*generation)).await?;
+            let context = self.session(model, state, Some(*generation), side_by_side).await?;
             let frame = bound(&context, &model.name, sql, step.range).await?;
             let stream = frame.execute_stream().await.map_err(PipelineError::query(&model.name))?;
+            // A query of one thread would run where its rows are written, and all models with it.
+            let apart =
+                async move { if side_by_side > 1 { spawn_buffered(stream, BATCHES_AHEAD) } else { stream } };
+            let stream = futures::stream::once(apart).flatten();
             let generation = *generation;
             parts.push(stream.map_err(boxed).map(move |b| b.and_then(|b| mark(&b, generation))).boxed());
         }
@@ -511,8 +533,9 @@ impl Runner {
         model: &Model,
         state: &State,
         generation: Option<i64>,
+        side_by_side: usize,
     ) -> Result<SessionContext, PipelineError> {
-        let context = self.catalog.bare_session()?;
+        let context = self.catalog.session_beside(side_by_side)?;
         for input in &model.inputs {
             if let Some(raw) = state.raw.get(input) {
                 context.register_table(input, Catalog::pin(raw)?).map_err(PipelineError::query(input))?;
