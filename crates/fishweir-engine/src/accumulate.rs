@@ -1,10 +1,10 @@
 //! Vectorised group accumulators over [`GroupSketch`], for both raw values and stored sketches.
 
 use std::fmt;
-use std::mem::{size_of, take};
+use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
@@ -217,31 +217,34 @@ impl<S: GroupSketch> GroupsAccumulator for SketchGroups<S> {
     }
 }
 
-/// The same state for a query without GROUP BY.
+/// The one group of a query without GROUP BY, kept as any number of groups is.
 #[derive(Debug)]
-pub(crate) struct SketchOne<S: GroupSketch>(pub(crate) SketchGroups<S>);
+pub(crate) struct OneGroup<G>(G);
 
-impl<S: GroupSketch> SketchOne<S> {
-    fn bytes(&mut self) -> Result<ScalarValue> {
-        self.0.grow(1)?;
-        let one = take(&mut self.0.groups);
-        let bytes = match one.first() {
-            Some(g) => g.to_bytes(&self.0.shared).map_err(engine_error)?,
-            None => None,
-        };
-        self.0.groups = one;
-        Ok(ScalarValue::Binary(bytes))
+impl<G: GroupsAccumulator> OneGroup<G> {
+    /// Returns the group, which is there even where no row comes; `state` is the type of its only state.
+    pub(crate) fn new(mut groups: G, state: &DataType) -> Result<Self> {
+        groups.merge_batch(&[new_empty_array(state)], &[], 1)?;
+        Ok(Self(groups))
+    }
+
+    fn state_now(&mut self) -> Result<ScalarValue> {
+        let state = self.0.state(EmitTo::All)?;
+        // WHY: handing it over empties it, and whoever asked may add more and ask again.
+        self.0.merge_batch(&state, &[0], 1)?;
+        ScalarValue::try_from_array(first(&state)?, 0)
     }
 }
 
-impl<S: GroupSketch> Accumulator for SketchOne<S> {
+impl<G: GroupsAccumulator + fmt::Debug + Sync> Accumulator for OneGroup<G> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let zeros = vec![0usize; first(values)?.len()];
         self.0.update_batch(values, &zeros, None, 1)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.bytes()
+        // What these aggregates return is their state.
+        self.state_now()
     }
 
     fn size(&self) -> usize {
@@ -249,7 +252,7 @@ impl<S: GroupSketch> Accumulator for SketchOne<S> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.bytes()?])
+        Ok(vec![self.state_now()?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

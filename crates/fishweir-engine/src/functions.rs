@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::expressions::Literal;
 use datasketches::theta::{ThetaANotB, ThetaIntersection};
 
-use crate::accumulate::{Input, SketchGroups, SketchOne, engine_error};
+use crate::accumulate::{Input, OneGroup, SketchGroups, engine_error};
 use crate::sketch::{GroupSketch, Hll, Kll, Theta, TopK};
 
 /// Returns `hll`, `theta`, `kll`, `top_k` and their `_merge` forms.
@@ -139,7 +139,7 @@ impl<S: GroupSketch> AggregateUDFImpl for SketchAggregate<S> {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(SketchOne(self.groups(&args)?)))
+        Ok(Box::new(OneGroup::new(self.groups(&args)?, &DataType::Binary)?))
     }
 
     fn groups_accumulator_supported(&self, _args: AccumulatorArgs<'_>) -> bool {

@@ -7,15 +7,17 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, Int64Builder, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, Int64Builder, LargeBinaryBuilder, StructArray,
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use crate::accumulate::OneGroup;
 
 /// Days that a use is remembered.
 const KEPT_DAYS: i64 = 42;
@@ -26,7 +28,7 @@ const UNTIDY_MIN: usize = 1 << 20;
 
 /// Returns the aggregate `habits(step_day, day, device, asn, program, country)`.
 ///
-/// All are `Int64`: days since 1970, the rest numbers or hashes. The result is `Binary`, for [`lookup`] alone; null when no
+/// All are `Int64`: days since 1970, the rest numbers or hashes. The result is `LargeBinary`, for [`lookup`] alone; null when no
 /// use was seen. A use counts for every later day when `step_day` is 0, else for the days after `step_day` that lie no more
 /// than 42 after it; uses that differ in `day` and `country` only are made one, with the first and last day and the least
 /// country.
@@ -43,7 +45,7 @@ pub fn gather() -> AggregateUDF {
 /// device), `network_last`, `network_first`, `country_last`, `account_first`, `account_last`. Null habits are none.
 #[must_use]
 pub fn lookup() -> ScalarUDF {
-    let kinds = [vec![DataType::Binary], vec![DataType::Int64; 5]].concat();
+    let kinds = [vec![DataType::LargeBinary], vec![DataType::Int64; 5]].concat();
     ScalarUDF::from(Lookup { signature: Signature::exact(kinds, Volatility::Immutable) })
 }
 
@@ -136,7 +138,7 @@ impl Gathered {
             EmitTo::First(n) => n.min(self.groups),
         };
         let mut all = ByGroup::of(&self.uses, self.groups);
-        let mut out = BinaryBuilder::with_capacity(n, all.uses.len() * Use::BYTES);
+        let mut out = LargeBinaryBuilder::with_capacity(n, all.uses.len() * Use::BYTES);
         let mut bytes = Vec::new();
         for group in 0..n {
             bytes.clear();
@@ -236,7 +238,7 @@ impl GroupsAccumulator for Gathered {
         total_num_groups: usize,
     ) -> Result<()> {
         let [states] = values else { return exec_err!("`habits` has one state") };
-        let states = states.as_binary::<i32>();
+        let states = states.as_binary::<i64>();
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
             for one in states.value(row).chunks(Use::BYTES).filter_map(Use::get) {
                 self.add(*group, one)?;
@@ -286,44 +288,6 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The same for a query without GROUP BY.
-#[derive(Debug, Default)]
-struct One(Gathered);
-
-impl One {
-    fn packed(&mut self) -> Result<ScalarValue> {
-        self.0.grow(1);
-        let bytes = self.0.emit(EmitTo::All);
-        // WHY: what is asked for its value may be asked again.
-        self.0.merge_batch(&[Arc::clone(&bytes)], &[0], 1)?;
-        ScalarValue::try_from_array(&bytes, 0)
-    }
-}
-
-impl Accumulator for One {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let zeros = vec![0; values.first().map_or(0, |v| v.len())];
-        self.0.update_batch(values, &zeros, None, 1)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.packed()
-    }
-
-    fn size(&self) -> usize {
-        self.0.bytes()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.packed()?])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let zeros = vec![0; states.first().map_or(0, |v| v.len())];
-        self.0.merge_batch(states, &zeros, 1)
-    }
-}
-
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Gather {
     signature: Signature,
@@ -339,15 +303,15 @@ impl AggregateUDFImpl for Gather {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Binary)
+        Ok(DataType::LargeBinary)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[uses]", args.name), DataType::Binary, true))])
+        Ok(vec![Arc::new(Field::new(format!("{}[uses]", args.name), DataType::LargeBinary, true))])
     }
 
     fn accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::<One>::default())
+        Ok(Box::new(OneGroup::new(Gathered::default(), &DataType::LargeBinary)?))
     }
 
     fn groups_accumulator_supported(&self, _args: AccumulatorArgs<'_>) -> bool {
@@ -391,7 +355,7 @@ impl ScalarUDFImpl for Lookup {
         let n = args.number_rows;
         let arrays: Vec<ArrayRef> = args.args.into_iter().map(|a| a.into_array(n)).collect::<Result<_>>()?;
         let [packed, rest @ ..] = arrays.as_slice() else { return exec_err!("`habit` needs habits") };
-        let packed = packed.as_binary::<i32>();
+        let packed = packed.as_binary::<i64>();
         let rest: Vec<&Int64Array> = rest.iter().map(|v| v.as_primitive::<Int64Type>()).collect();
         let mut out = FOUND.map(|_| Int64Builder::with_capacity(n));
         for row in 0..n {
@@ -531,6 +495,18 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn without_groups_there_is_one_value_and_none_of_nothing() {
+        let sql = |rows: &str| {
+            format!(
+                "SELECT habit(h, 9, 1, 2, 3, 4)['account_last'] AS last, h IS NULL AS none
+                 FROM (SELECT habits(a, b, 1, 2, 3, 4) AS h FROM (VALUES (0, 5), (0, 7)) AS t (a, b) WHERE {rows})"
+            )
+        };
+        assert!(lines(&sql("true")).await.contains("| 7    | false |"));
+        assert!(lines(&sql("b > 8")).await.contains("|      | true |"));
+    }
+
     // INVARIANT: equal uses take room once, however many are read, and what is left after a part was handed over is whole.
     #[test]
     fn equal_uses_are_held_once() {
@@ -547,7 +523,7 @@ mod tests {
         }
         assert!(all.uses.len() <= UNTIDY_MIN + 3_000, "{} uses are held", all.uses.len());
         let one = |packed: &ArrayRef, row: usize| {
-            let bytes = packed.as_binary::<i32>().value(row).to_vec();
+            let bytes = packed.as_binary::<i64>().value(row).to_vec();
             assert_eq!(bytes.len(), Use::BYTES);
             Use::get(&bytes).unwrap()
         };

@@ -586,7 +586,7 @@ impl NativeModel for AccountTakeovers {
             ..Model::native(
                 TAKEOVERS,
                 "Accounts that somebody else may control: probability with interval, since when, what speaks for it, which weakness let it happen.",
-                fingerprint([self.label_source().as_str(), "11"]),
+                fingerprint([self.label_source().as_str(), "12"]),
                 "start",
             )
         }
